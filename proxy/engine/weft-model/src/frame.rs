@@ -1,0 +1,134 @@
+//! The frames of the engine's socket: a big-endian `u32` length, then one msgpack map with a `type`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the sections and frames this crate describes.
+pub const SCHEMA: u32 = 1;
+
+/// A frame longer than this is refused before it is read.
+pub const MAX_FRAME: usize = 64 * 1024 * 1024;
+
+/// What an agent sends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToEngine {
+    /// First on every connection. One writing agent at a time; a newer one takes over.
+    Hello {
+        /// The schema the agent builds for.
+        schema: u32,
+        /// Who it is, for the log.
+        agent: String,
+    },
+    /// A change of the snapshot: all of it or nothing.
+    Apply {
+        /// The generation this builds on; anything else than what the engine serves is `nack rebase`.
+        base: u64,
+        /// The generation afterwards; the agent's own counter.
+        generation: u64,
+        /// The policy revision it serves then.
+        policy: u64,
+        /// The registry revision it serves then.
+        registry: u64,
+        /// Whether everything not in `set` is dropped; `base` is then not looked at.
+        reset: bool,
+        /// Section name to its value as msgpack bytes.
+        set: BTreeMap<String, serde_bytes::ByteBuf>,
+        /// Sections to drop.
+        delete: Vec<String>,
+    },
+    /// A certificate and key to serve and present. `chain` empty: forget it.
+    Identity {
+        /// Rises with every change; acked.
+        epoch: u64,
+        /// `ns/service`, `gateway:edge`, or `public/<gateway>/<listener>/<n>` for what a gateway shows the world.
+        service: String,
+        /// DER certificates, leaf first.
+        chain: Vec<serde_bytes::ByteBuf>,
+        /// PKCS#8 DER.
+        key: serde_bytes::ByteBuf,
+    },
+    /// Whose certificates are believed.
+    Trust {
+        /// Rises with every change; acked.
+        epoch: u64,
+        /// Trust domain to DER CA certificates.
+        bundles: BTreeMap<String, Vec<serde_bytes::ByteBuf>>,
+        /// Serials (lower-case hex) of certificates that are not believed although they verify.
+        #[serde(default)]
+        revoked: Vec<String>,
+    },
+    /// Accept no more, finish what is open, at most until the deadline.
+    Drain {
+        /// Milliseconds from now.
+        deadline_ms: u64,
+    },
+    /// On a connection of its own: what the engine serves, as JSON in a `state` frame. Changes nothing.
+    Inspect {},
+}
+
+/// What an engine answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FromEngine {
+    /// Answer to `hello`.
+    Welcome {
+        /// The schema the engine understands.
+        schema: u32,
+        /// The engine's version.
+        version: String,
+        /// The generation it serves (0: nothing yet).
+        base: u64,
+        /// The policy revision it serves.
+        policy: u64,
+        /// The registry revision it serves.
+        registry: u64,
+        /// The process, for supervision.
+        pid: u32,
+    },
+    /// The generation is in force in every worker.
+    Ack {
+        /// Which.
+        generation: u64,
+    },
+    /// Nothing of that apply is in force.
+    Nack {
+        /// Which.
+        generation: u64,
+        /// The section at fault; empty for `rebase`.
+        section: String,
+        /// A permanent code: `rebase`, `invalid_section`, `unknown_section`, `unsupported`, `bind_failed`.
+        code: String,
+        /// Where in the section, as `routes[0].to[1].weight`.
+        path: String,
+        /// What was wrong and what was expected.
+        message: String,
+    },
+    /// An identity or trust epoch is in force.
+    EpochAck {
+        /// Which.
+        epoch: u64,
+    },
+    /// An identity or trust frame was refused; what was before stays.
+    EpochNack {
+        /// Which.
+        epoch: u64,
+        /// Why.
+        message: String,
+    },
+    /// Nothing is open any more, or the deadline passed.
+    Drained {},
+    /// Something happened that the agent or a person may want to know.
+    Event {
+        /// `ejected`, `returned`, `certificate_served`, `gone`.
+        kind: String,
+        /// Fields by name, from the glossary.
+        fields: BTreeMap<String, String>,
+    },
+    /// Answer to `inspect`.
+    State {
+        /// A JSON document: generation, revisions, listeners, services, endpoints with their state, certificates.
+        json: String,
+    },
+}

@@ -1,0 +1,476 @@
+//! The sections: `host`, `listener/<name>`, `service/<ns>/<name>`, `endpoints/<ns>/<name>`, `gateway/<name>`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// `host`: who this engine works for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// The host's name; endpoints with this host are local.
+    pub name: String,
+    /// Its zone, or empty.
+    pub zone: String,
+    /// The trust domain of every identity it serves or expects.
+    pub trust_domain: String,
+    /// The datacenter in the identities it expects.
+    pub datacenter: String,
+}
+
+/// What a service speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 without gRPC.
+    Http2,
+    /// gRPC.
+    Grpc,
+    /// Bytes.
+    Tcp,
+}
+
+/// `listener/<name>`: where the engine accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Listener {
+    /// A service's own port for one of its upstreams, on loopback, plain.
+    Outbound {
+        /// Where to listen.
+        address: SocketAddr,
+        /// Whose port this is: `ns/service`.
+        caller: String,
+        /// What it leads to: `ns/service`.
+        upstream: String,
+    },
+    /// The host's one port for mesh traffic, mutual TLS.
+    Inbound {
+        /// Where to listen.
+        address: SocketAddr,
+    },
+    /// A public port; `gateway` and `listener` name the part of `gateway/<name>` that says what happens here.
+    Gateway {
+        /// Where to listen.
+        address: SocketAddr,
+        /// `gateway/<name>`.
+        gateway: String,
+        /// The listener's name in it.
+        listener: String,
+    },
+}
+
+/// `service/<ns>/<name>`: how a service is called, and who may call it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Rules in no particular order: precedence is computed, `rank` breaks ties.
+    pub routes: Vec<Route>,
+    /// How it is called where a rule says nothing.
+    pub traffic: Traffic,
+    /// Who may call it.
+    pub access: Access,
+}
+
+/// One rule of a Route document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// `<document>/<rule>`, shown in metrics, logs and explanations.
+    pub name: String,
+    /// Ties go to the smaller: the order of documents by age, then name, then the rule's place in it.
+    pub rank: u32,
+    /// Only for a gateway: the hosts this rule is for, lower case, `*.example.com` for one label or more; empty: all.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// One of these must hold; none at all means always.
+    pub matches: Vec<Match>,
+    /// What then.
+    pub action: Action,
+    /// To the final response head, all tries included.
+    pub timeout_ms: u64,
+    /// When to try again.
+    pub retry: Retry,
+    /// Edits of the request's fields before it is forwarded.
+    #[serde(default)]
+    pub request_headers: HeaderEdits,
+    /// Edits of the response's fields.
+    #[serde(default)]
+    pub response_headers: HeaderEdits,
+    /// Whether `%2f`, `%5c` and `%00` may stand in a path this rule looks at.
+    #[serde(default)]
+    pub allow_encoded_slash: bool,
+}
+
+/// All of it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// The path, without query.
+    #[serde(default)]
+    pub path: Option<PathMatch>,
+    /// Any of these methods; empty: every one.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Field name in lower case to what its value must be; several lines are joined with `, ` first.
+    #[serde(default)]
+    pub headers: BTreeMap<String, ValueMatch>,
+    /// Any of these callers; empty: every one. Written as in [`Rule::callers`].
+    #[serde(default)]
+    pub callers: Vec<String>,
+}
+
+/// How a path is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathMatch {
+    /// Byte for byte.
+    Exact(String),
+    /// Whole segments: `/v2` matches `/v2` and `/v2/x`, not `/v20`.
+    Prefix(String),
+    /// The whole path, anchored at both ends.
+    Regex(String),
+}
+
+/// How a field's value is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueMatch {
+    /// Byte for byte.
+    Exact(String),
+    /// The whole value, anchored at both ends.
+    Regex(String),
+    /// Whether the field is there at all.
+    Present(bool),
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Send it on.
+    Forward {
+        /// Where, by weight. Never empty.
+        to: Vec<Target>,
+        /// What happens to the share of a target without endpoints.
+        on_empty: OnEmpty,
+        /// Change the matched path prefix or the Host field on the way.
+        #[serde(default)]
+        rewrite: Rewrite,
+    },
+    /// Answer with a Location.
+    Redirect {
+        /// `http` or `https`; the request's own if left out.
+        #[serde(default)]
+        scheme: Option<String>,
+        /// Host, with a port if wanted; the request's own if left out.
+        #[serde(default)]
+        host: Option<String>,
+        /// The whole path; the request's own path and query if left out.
+        #[serde(default)]
+        path: Option<String>,
+        /// 301, 302, 303, 307 or 308.
+        code: u16,
+    },
+    /// Answer at once.
+    Respond {
+        /// 200 to 599.
+        code: u16,
+        /// Sent as `text/plain; charset=utf-8`.
+        #[serde(default)]
+        body: String,
+    },
+}
+
+/// One of the places a rule sends requests to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// `ns/service`.
+    pub service: String,
+    /// Only endpoints that carry all of these labels (`version` is one of them).
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Share of the requests, of the sum of all weights.
+    pub weight: u32,
+}
+
+/// The share of a target without endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnEmpty {
+    /// Goes to the other targets.
+    #[default]
+    Spill,
+    /// Is refused with `no_endpoint`.
+    Fail,
+}
+
+/// Changes on the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// Replaces the prefix (or exact path) that matched.
+    #[serde(default)]
+    pub path_prefix: Option<String>,
+    /// Replaces the Host field.
+    #[serde(default)]
+    pub host: Option<String>,
+}
+
+/// Edits of a message's fields: `remove` first, then `set`, then `add`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderEdits {
+    /// Field to its only value afterwards.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// Field to a further line.
+    #[serde(default)]
+    pub add: BTreeMap<String, String>,
+    /// Fields to drop.
+    #[serde(default)]
+    pub remove: Vec<String>,
+}
+
+/// When to try again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Retries, not tries.
+    pub max: u32,
+    /// Nothing was delivered: any method.
+    pub undelivered: bool,
+    /// Reset before the first response byte: idempotent methods only.
+    pub reset: bool,
+    /// Statuses that count as failures to be tried again, for idempotent methods.
+    pub statuses: Vec<u16>,
+    /// Methods that may be repeated besides GET, HEAD, OPTIONS, PUT, DELETE and TRACE.
+    pub methods: Vec<String>,
+    /// Of one try; 0: derived so that all tries fit the timeout.
+    pub per_try_timeout_ms: u64,
+    /// Back-off before the first retry, with full jitter, doubling.
+    pub backoff_base_ms: u64,
+    /// Its bound.
+    pub backoff_max_ms: u64,
+}
+
+/// How a service is called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traffic {
+    /// Who gets the next request.
+    pub balance: Balance,
+    /// Of TCP and TLS together.
+    pub connect_timeout_ms: u64,
+    /// For requests that no rule matched.
+    pub timeout_ms: u64,
+    /// Of a pooled connection.
+    pub idle_timeout_ms: u64,
+    /// Between two reads of one body.
+    pub stream_idle_ms: u64,
+    /// For requests that no rule matched.
+    pub retry: Retry,
+    /// Bounds, per engine.
+    pub capacity: Capacity,
+    /// The share of active requests that may be retries.
+    pub retry_budget: RetryBudget,
+    /// Passive health.
+    pub outlier: Outlier,
+}
+
+/// Balancers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Two choices, the one with the lower peak EWMA × load.
+    P2c,
+    /// Two choices, the one with fewer requests under way per weight.
+    LeastRequest,
+    /// By weight, in turn.
+    RoundRobin,
+    /// By weight, at random.
+    Random,
+}
+
+/// Bounds towards one service, per engine; 0: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// Open connections.
+    pub connections: u32,
+    /// Requests that wait for one.
+    pub pending: u32,
+    /// Requests under way.
+    pub requests: u32,
+}
+
+/// The share of active requests that may be retries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryBudget {
+    /// In percent.
+    pub percent: f64,
+    /// This many are always allowed.
+    pub min: u32,
+}
+
+/// Passive health, from results.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outlier {
+    /// Failures in a row; 0: never.
+    pub consecutive: u32,
+    /// Percent of successes over 10 s and at least 5 requests below which an endpoint is ejected; 0: never.
+    pub success_below: f64,
+    /// The first ejection's length; the n-th lasts n times as long, 300 s at most.
+    pub eject_ms: u64,
+    /// Percent of the endpoints that may be ejected at once.
+    pub max_ejected: f64,
+}
+
+/// Who may call a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// What holds where no rule decides and no enforced allow rule exists.
+    pub default: Decision,
+    /// Enforced rules and rules in shadow. Deny wins over allow.
+    pub rules: Vec<Rule>,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No.
+    Deny,
+}
+
+/// One Access rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// `<document>/<rule>`.
+    pub name: String,
+    /// What it says.
+    pub decision: Decision,
+    /// Decides nothing; counted as what it would do.
+    pub shadow: bool,
+    /// Any of these callers: `*`, `ns/*`, `ns/service`, `gateway:<name>`, `spiffe://…`. Empty: every one.
+    pub callers: Vec<String>,
+    /// Any of these; empty: every one.
+    pub methods: Vec<String>,
+    /// Any of these; empty: every one.
+    pub paths: Vec<PathMatch>,
+}
+
+/// `endpoints/<ns>/<name>`: the instances of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoints {
+    /// In no particular order.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One instance. Its state in the engine is keyed by host and instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Instance id.
+    pub instance: String,
+    /// Its host; the engine's own host: served here, on `port`.
+    pub host: String,
+    /// The host's inbound listener.
+    pub address: SocketAddr,
+    /// The application's own port on loopback, for its own host.
+    pub port: u16,
+    /// Share among its peers; 0: gets nothing.
+    pub weight: u32,
+    /// Zone of the host, or empty.
+    #[serde(default)]
+    pub zone: String,
+    /// Labels, `version` among them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What the registry says.
+    pub state: EndpointState,
+    /// Lost without a tombstone: in rotation until its first failure.
+    #[serde(default)]
+    pub suspect: bool,
+}
+
+/// What the registry says of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointState {
+    /// In rotation.
+    Up,
+    /// Finishing what it has; new requests only where nothing else is left.
+    Drain,
+    /// Not in rotation; known so that its own host can name it.
+    Down,
+}
+
+/// `gateway/<name>`: an edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Listener name to what happens there.
+    pub listeners: BTreeMap<String, GatewayListener>,
+    /// Rules, with their hosts.
+    pub routes: Vec<Route>,
+    /// Peers whose X-Forwarded-* and Forwarded fields are believed, as CIDR; from all others they are removed.
+    pub trust_forwarded_from: Vec<String>,
+    /// Bytes of a request body; 0: no bound.
+    pub max_body: u64,
+}
+
+/// One public port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayListener {
+    /// `http` or `https`.
+    pub protocol: GatewayProtocol,
+    /// Hosts served here, lower case; empty: all. Others get `no_route`.
+    pub hosts: Vec<String>,
+    /// Every request is redirected to the listener of this name.
+    #[serde(default)]
+    pub redirect_to: Option<Redirect>,
+    /// Names of identities (`public/<gateway>/<listener>/<n>`), picked by server name, the first where none matches.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// `1.2` or `1.3`.
+    #[serde(default = "tls_min")]
+    pub tls_min: String,
+}
+
+fn tls_min() -> String {
+    "1.2".to_owned()
+}
+
+/// Where a redirecting listener sends everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// `https` or `http`.
+    pub scheme: String,
+    /// The public port; left out of the Location where it is the scheme's own.
+    pub port: u16,
+}
+
+/// What a public port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayProtocol {
+    /// Plain.
+    Http,
+    /// TLS.
+    Https,
+}
