@@ -1,0 +1,11 @@
+"""What every test of the tree shares."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio, the one event loop Weft runs on."""
+    return "asyncio"
