@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod fields;
+
 /// `host`: who this engine works for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,7 +37,7 @@ pub enum Protocol {
 
 /// `listener/<name>`: where the engine accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "fields::Listener")]
 pub enum Listener {
     /// A service's own port for one of its upstreams, on loopback, plain.
     Outbound {
@@ -150,7 +152,7 @@ pub enum ValueMatch {
 
 /// What a rule does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "fields::Action")]
 pub enum Action {
     /// Send it on.
     Forward {
