@@ -1,0 +1,149 @@
+"""nginx and HAProxy as the engine's peers: one worker each, keep-alive on both sides, access log off."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.certificates import Files
+from tests.bench.meter import children
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A proxy that listens, and the processes whose CPU time is its cost."""
+
+    name: str
+    url: str
+    pids: tuple[int, ...]
+
+
+NGINX = """\
+daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 100000000; keepalive_timeout 3600s; client_body_temp_path {dir}/b;
+  proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+  {body}
+}}
+"""
+
+HAPROXY = """\
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+frontend in
+  bind 127.0.0.1:{port}
+  default_backend up
+backend up
+  server u 127.0.0.1:{upstream}{tls}
+"""
+
+
+def missing(program: str) -> str | None:
+    """Why a peer cannot be measured here, or None."""
+    if shutil.which(program, path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin"):
+        return None
+    return f"{program} is not installed: apt install {program}"
+
+
+@contextlib.contextmanager
+def upstream(directory: Path, *, port: int, size: int, tls: Files | None) -> Iterator[Running]:
+    """The application behind all of them: nginx answering `size` bytes from memory, with mutual TLS if asked."""
+    secure = ""
+    if tls is not None:
+        secure = (
+            f"ssl_certificate {tls.chain}; ssl_certificate_key {tls.key}; ssl_client_certificate {tls.ca}; "
+            "ssl_verify_client on; ssl_protocols TLSv1.3; ssl_verify_depth 3;"
+        )
+    answer = f'return 200 "{"x" * size}";'
+    body = (
+        f"server {{ listen 127.0.0.1:{port}{' ssl' if tls else ''} backlog=4096; {secure} location / {{ {answer} }} }}"
+    )
+    with nginx("upstream", directory, body=body, port=port) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def nginx_proxy(directory: Path, *, port: int, upstream_port: int, tls: Files | None) -> Iterator[Running]:
+    """nginx in front of the upstream."""
+    secure = ""
+    if tls is not None:
+        secure = (
+            f"proxy_ssl_certificate {tls.chain}; proxy_ssl_certificate_key {tls.key}; proxy_ssl_verify on; "
+            f"proxy_ssl_trusted_certificate {tls.ca}; proxy_ssl_name {tls.server_name}; proxy_ssl_server_name on; "
+            "proxy_ssl_protocols TLSv1.3; proxy_ssl_verify_depth 3;"
+        )
+    body = (
+        f"upstream u {{ server 127.0.0.1:{upstream_port}; keepalive 512; keepalive_requests 100000000; }} "
+        f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ "
+        f"proxy_pass http{'s' if tls else ''}://u; proxy_http_version 1.1; proxy_set_header Connection ''; "
+        f"proxy_set_header Host $host; {secure} }} }}"
+    )
+    with nginx("nginx", directory, body=body, port=port) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def nginx(name: str, directory: Path, *, body: str, port: int) -> Iterator[Running]:
+    """An nginx with one worker, which is the process whose time counts."""
+    directory.mkdir()
+    (directory / "nginx.conf").write_text(NGINX.format(dir=directory, body=body))
+    with _process(["nginx", "-e", str(directory / "error.log"), "-c", str(directory / "nginx.conf")], port) as process:
+        yield Running(name, f"http://127.0.0.1:{port}/", tuple(children(process.pid)))
+
+
+@contextlib.contextmanager
+def haproxy(directory: Path, *, port: int, upstream_port: int, tls: Files | None) -> Iterator[Running]:
+    """HAProxy with one thread."""
+    directory.mkdir()
+    secure = ""
+    if tls is not None:
+        pem = directory / "client.pem"
+        pem.touch(mode=0o600)
+        pem.write_text(tls.chain.read_text() + tls.key.read_text())
+        secure = (
+            f" ssl verify required ca-file {tls.ca} crt {pem} sni str({tls.server_name}) "
+            f"verifyhost {tls.server_name} ssl-min-ver TLSv1.3"
+        )
+    (directory / "haproxy.cfg").write_text(HAPROXY.format(port=port, upstream=upstream_port, tls=secure))
+    with _process(["haproxy", "-db", "-f", str(directory / "haproxy.cfg")], port) as process:
+        yield Running("haproxy", f"http://127.0.0.1:{port}/", (process.pid,))
+
+
+@contextlib.contextmanager
+def _process(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    path = shutil.which(command[0], path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin")
+    assert path is not None, missing(command[0])
+    process = subprocess.Popen([path, *command[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        await_port(port, process)
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def await_port(port: int, process: subprocess.Popen[bytes], *, within: float = 10.0) -> None:
+    """Return when the port answers; raises with what the process said if it ends first."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            said = process.stderr.read().decode() if process.stderr else ""
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {said}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"{process.args!r} does not listen on {port} after {within:g} s")
