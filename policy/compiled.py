@@ -333,6 +333,11 @@ def payload(stored: bytes) -> bytes:
     return _open(stored)[1]
 
 
+def source_revision(stored: bytes) -> Revision:
+    """The revision a stored value comes from, whatever it holds; raises `InvalidCompiled`."""
+    return _open(stored)[0]
+
+
 def decode(of: type[T], stored: bytes) -> tuple[T, Revision]:
     """The value in a stored key and the revision it comes from; raises `InvalidCompiled`."""
     revision, body = _open(stored)

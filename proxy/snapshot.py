@@ -1,0 +1,207 @@
+"""What one engine needs, built from what is known: PURE.
+
+Facts of the host, its own instances, endpoints of the registry and compiled rules go in; a `Snapshot` comes out: a mapping
+of section name to bytes. Included are the services this host runs, the upstreams they declare, what a gateway's routes
+name, and whatever the routes of all these send to. A host without any instance still has its inbound listener.
+
+Of its own instances the host itself is the truth: what the registry says of them (an echo, or what an earlier life wrote)
+is left out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from policy.compiled import Forward, Mesh, Route, Service
+from proxy import sections
+from registry.model import Endpoint, Instance, Presence, Protocol, State
+from registry.names import InvalidName, ServiceName
+
+Snapshot = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What a host is. `inbound` is `ip:port`, or empty where it accepts no mesh traffic: a gateway's host."""
+
+    name: str
+    zone: str
+    trust_domain: str
+    datacenter: str
+    inbound: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """An instance of this host and where it finds its upstreams: service to port on loopback."""
+
+    instance: Instance
+    upstreams: Mapping[ServiceName, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Compiled policy as of one revision."""
+
+    services: Mapping[ServiceName, Service] = field(default_factory=dict)
+    mesh: Mesh = field(default_factory=Mesh)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The part of a snapshot that a gateway adds: its listeners by section name, and its section."""
+
+    name: str
+    listeners: Mapping[str, sections.Listener]
+    gateway: sections.Gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What turns one snapshot into another."""
+
+    set: Mapping[str, bytes]
+    delete: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.set or self.delete)
+
+
+def build(
+    host: HostFacts,
+    locals_: Sequence[Local],
+    endpoints: Callable[[ServiceName], Iterable[Endpoint]],
+    rules: Rules,
+    *,
+    protocols: Mapping[ServiceName, Protocol],
+    edge: Edge | None = None,
+) -> Snapshot:
+    """The snapshot of a host. `endpoints` gives what the registry knows of a service, those that are gone left out."""
+    built: dict[str, object] = {
+        sections.HOST: sections.Host(host.name, host.zone, host.trust_domain, host.datacenter),
+        **_listeners(host, locals_),
+    }
+    if edge is not None:
+        built.update(edge.listeners)
+        built[sections.gateway(edge.name)] = edge.gateway
+    mine = _by_service(locals_)
+    for name in needed(locals_, rules, edge):
+        own = mine.get(name, ())
+        spoken = own[0].protocol if own else protocols.get(name, Protocol.HTTP)
+        built[sections.service(name)] = rules.services.get(name) or rules.mesh.service(name.namespace, spoken.value)
+        built[sections.endpoints(name)] = _endpoints(host, own, endpoints(name))
+    return {name: sections.encode(built[name]) for name in sorted(built)}
+
+
+def needed(locals_: Iterable[Local], rules: Rules, edge: Edge | None = None) -> tuple[ServiceName, ...]:
+    """Every service that this host runs, calls, or may be sent to, in order."""
+    waiting = {name for local in locals_ for name in (local.instance.service, *local.upstreams)}
+    if edge is not None:
+        waiting |= targets(edge.gateway.routes)
+    found: set[ServiceName] = set()
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        rule = rules.services.get(name)
+        if rule is not None:
+            waiting |= targets(rule.routes) - found
+    return tuple(sorted(found))
+
+
+def targets(routes: Iterable[Route]) -> set[ServiceName]:
+    """The services that routes forward to."""
+    found: set[ServiceName] = set()
+    for route in routes:
+        if isinstance(route.action, Forward):
+            for target in route.action.to:
+                try:
+                    found.add(ServiceName.parse(target.service))
+                except InvalidName:
+                    continue  # the engine refuses the route by its place, which says more than we could here
+    return found
+
+
+def diff(old: Snapshot, new: Snapshot) -> Diff:
+    """What to send to an engine that has `old` so that it has `new`."""
+    changed = {name: value for name, value in new.items() if old.get(name) != value}
+    return Diff(set=changed, delete=tuple(sorted(old.keys() - new.keys())))
+
+
+def _listeners(host: HostFacts, locals_: Iterable[Local]) -> dict[str, sections.Listener]:
+    listeners: dict[str, sections.Listener] = {}
+    if host.inbound:
+        listeners[sections.INBOUND] = sections.Inbound(host.inbound)
+    for local in locals_:
+        caller = local.instance.service
+        for upstream, port in local.upstreams.items():
+            listeners[sections.outbound(caller, upstream)] = sections.Outbound(
+                f"127.0.0.1:{port}", str(caller), str(upstream)
+            )
+    return listeners
+
+
+def _by_service(locals_: Iterable[Local]) -> dict[ServiceName, tuple[Instance, ...]]:
+    found: dict[ServiceName, tuple[Instance, ...]] = {}
+    for local in locals_:
+        found[local.instance.service] = (*found.get(local.instance.service, ()), local.instance)
+    return found
+
+
+def _endpoints(host: HostFacts, own: Iterable[Instance], known: Iterable[Endpoint]) -> sections.Endpoints:
+    listed = [_local(host, instance) for instance in own]
+    listed += [_remote(endpoint) for endpoint in known if endpoint.host != host.name and _usable(endpoint)]
+    return sections.Endpoints(tuple(sorted(listed, key=lambda endpoint: (endpoint.host, endpoint.instance))))
+
+
+def _local(host: HostFacts, instance: Instance) -> sections.Endpoint:
+    return sections.Endpoint(
+        instance=instance.id,
+        host=host.name,
+        address=instance.address,
+        port=instance.port,
+        weight=instance.weight,
+        zone=host.zone,
+        labels=_labels(instance.labels, instance.version),
+        state=_state(instance.state),
+    )
+
+
+def _remote(endpoint: Endpoint) -> sections.Endpoint:
+    return sections.Endpoint(
+        instance=endpoint.instance,
+        host=endpoint.host,
+        address=endpoint.address,
+        port=endpoint.port,
+        weight=endpoint.weight,
+        zone=endpoint.zone,
+        labels=_labels(endpoint.labels, endpoint.version),
+        state=_state(endpoint.state),
+        suspect=endpoint.presence is Presence.SUSPECT,
+    )
+
+
+def _labels(labels: Mapping[str, str], version: str) -> Mapping[str, str]:
+    return {**labels, "version": version} if version else labels
+
+
+def _state(state: State) -> Literal["up", "drain", "down"]:
+    match state:
+        case State.UP:
+            return "up"
+        case State.DRAIN:
+            return "drain"
+        case State.STARTING | State.DOWN:
+            return "down"
+
+
+def _usable(endpoint: Endpoint) -> bool:
+    """Whether an engine can connect there; a hint of another's making may hold anything, and must spoil nothing else."""
+    address, colon, port = endpoint.address.rpartition(":")
+    try:
+        ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return bool(colon) and port.isdecimal() and endpoint.presence is not Presence.GONE
