@@ -10,20 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.mdns import (
+from registry.announcements import (
     FORGET_AFTER,
     MAX_NEIGHBOURS,
     Announcement,
     Goodbye,
     Heard,
     InvalidAnnouncement,
-    Multicast,
     Neighbours,
     decode,
     encode,
-    multicast_problem,
-    open_multicast,
 )
+from registry.mdns import Multicast, multicast_problem, open_multicast
 from registry.model import Instance, Presence, Protocol, Source, State
 from registry.names import ServiceName
 
