@@ -1,0 +1,313 @@
+//! Access: whether a caller may.
+//!
+//! Deny wins over allow. Where at least one enforced allow rule exists, what none allows is refused; only where there is
+//! none does the default decide. Rules in shadow decide nothing; what they would do is computed beside.
+
+use weft_model::section::{Access, Decision, PathMatch, Rule};
+
+use crate::caller::{Callers, Local, SpiffeId};
+use crate::pattern::{self, InvalidRule};
+use crate::route::has_prefix;
+
+/// The rules of one service.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    default: Decision,
+    rules: Box<[Prepared]>,
+    looks_at_path: bool,
+    shadows: bool,
+}
+
+/// What is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Who, from a verified certificate.
+    pub caller: Option<&'a SpiffeId>,
+    /// The method.
+    pub method: &'a str,
+    /// The path as [`crate::path::admit`] gave it, without query.
+    pub path: &'a str,
+}
+
+/// A decision and what led to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling<'a> {
+    /// Yes or no.
+    pub decision: Decision,
+    /// Who said so.
+    pub by: By<'a>,
+}
+
+/// What decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By<'a> {
+    /// The rule of this name.
+    Rule(&'a str),
+    /// There are allow rules and none allows it.
+    NoneAllows,
+    /// There are none, so the default.
+    Default,
+}
+
+/// What holds, and what would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    /// What holds.
+    pub enforced: Ruling<'a>,
+    /// What would hold if the rules in shadow were enforced too; `None` where there are none.
+    pub shadow: Option<Ruling<'a>>,
+}
+
+#[derive(Clone, Debug)]
+struct Prepared {
+    name: Box<str>,
+    decision: Decision,
+    shadow: bool,
+    callers: Callers,
+    methods: Box<[Box<str>]>,
+    paths: Box<[Path]>,
+}
+
+#[derive(Clone, Debug)]
+enum Path {
+    Exact(Box<str>),
+    Prefix(Box<str>),
+    Regex(regex::Regex),
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// Prepared for deciding.
+    pub fn new(access: &Access, local: &Local) -> Result<Rules, InvalidRule> {
+        let rules: Box<[Prepared]> = access
+            .rules
+            .iter()
+            .map(|rule| Prepared::new(rule, local))
+            .collect::<Result<_, _>>()?;
+        Ok(Rules {
+            default: access.default,
+            looks_at_path: rules.iter().any(|rule| !rule.paths.is_empty()),
+            shadows: rules.iter().any(|rule| rule.shadow),
+            rules,
+        })
+    }
+
+    /// Whether any rule looks at the path: then an ambiguous one must not come here.
+    pub fn looks_at_path(&self) -> bool {
+        self.looks_at_path
+    }
+
+    /// What holds for a call, and what would.
+    pub fn judge(&self, call: Call<'_>) -> Verdict<'_> {
+        Verdict {
+            enforced: self.rule(call, false),
+            shadow: self.shadows.then(|| self.rule(call, true)),
+        }
+    }
+
+    fn rule(&self, call: Call<'_>, shadow: bool) -> Ruling<'_> {
+        let mut guarded = false;
+        let mut allowed = None;
+        for rule in self.rules.iter().filter(|rule| shadow || !rule.shadow) {
+            guarded |= rule.decision == Decision::Allow;
+            if rule.decision == Decision::Allow && allowed.is_some() || !rule.matches(call) {
+                continue;
+            }
+            match rule.decision {
+                Decision::Deny => {
+                    return Ruling {
+                        decision: Decision::Deny,
+                        by: By::Rule(&rule.name),
+                    };
+                }
+                Decision::Allow => allowed = Some(&*rule.name),
+            }
+        }
+        match allowed {
+            Some(name) => Ruling {
+                decision: Decision::Allow,
+                by: By::Rule(name),
+            },
+            None if guarded => Ruling {
+                decision: Decision::Deny,
+                by: By::NoneAllows,
+            },
+            None => Ruling {
+                decision: self.default,
+                by: By::Default,
+            },
+        }
+    }
+}
+
+// === impl Prepared ===
+
+impl Prepared {
+    fn new(rule: &Rule, local: &Local) -> Result<Prepared, InvalidRule> {
+        let path = |path: &PathMatch| {
+            Ok(match path {
+                PathMatch::Exact(text) => Path::Exact(text.as_str().into()),
+                PathMatch::Prefix(text) => Path::Prefix(text.trim_end_matches('/').into()),
+                PathMatch::Regex(text) => Path::Regex(pattern::compile(&rule.name, text)?),
+            })
+        };
+        Ok(Prepared {
+            name: rule.name.as_str().into(),
+            decision: rule.decision,
+            shadow: rule.shadow,
+            callers: Callers::new(&rule.callers, local),
+            methods: rule
+                .methods
+                .iter()
+                .map(|method| method.as_str().into())
+                .collect(),
+            paths: rule.paths.iter().map(path).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn matches(&self, call: Call<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.iter().any(|method| &**method == call.method))
+            && self.callers.matches(call.caller)
+            && (self.paths.is_empty() || self.paths.iter().any(|path| path.matches(call.path)))
+    }
+}
+
+impl Path {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Path::Exact(exact) => **exact == *path,
+            Path::Prefix(prefix) => has_prefix(path, prefix),
+            Path::Regex(regex) => regex.is_match(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::local;
+
+    fn rule(name: &str, decision: Decision, callers: &[&str], paths: &[&str]) -> Rule {
+        Rule {
+            name: name.to_owned(),
+            decision,
+            shadow: false,
+            callers: callers.iter().map(|text| (*text).to_owned()).collect(),
+            methods: vec![],
+            paths: paths
+                .iter()
+                .map(|text| PathMatch::Prefix((*text).to_owned()))
+                .collect(),
+        }
+    }
+
+    fn judge(
+        default: Decision,
+        rules: Vec<Rule>,
+        service: &str,
+        path: &str,
+    ) -> (Decision, Option<Decision>, String) {
+        let rules = Rules::new(&Access { default, rules }, &local()).expect("rules");
+        let caller = local().service(service).expect("an identity");
+        let verdict = rules.judge(Call {
+            caller: Some(&caller),
+            method: "GET",
+            path,
+        });
+        let by = match verdict.enforced.by {
+            By::Rule(name) => name.to_owned(),
+            other => format!("{other:?}"),
+        };
+        (
+            verdict.enforced.decision,
+            verdict.shadow.map(|ruling| ruling.decision),
+            by,
+        )
+    }
+
+    #[test]
+    fn the_default_decides_only_where_no_allow_rule_is_enforced() {
+        use Decision::{Allow, Deny};
+        assert_eq!(
+            judge(Allow, vec![], "a/b", "/"),
+            (Allow, None, "Default".into())
+        );
+        assert_eq!(
+            judge(Deny, vec![], "a/b", "/"),
+            (Deny, None, "Default".into())
+        );
+        let readers = rule("readers", Allow, &["shop/web"], &[]);
+        assert_eq!(
+            judge(Allow, vec![readers.clone()], "a/b", "/"),
+            (Deny, None, "NoneAllows".into())
+        );
+        assert_eq!(
+            judge(Deny, vec![readers], "shop/web", "/"),
+            (Allow, None, "readers".into())
+        );
+        let admin = rule("admin", Deny, &["*"], &["/admin"]);
+        assert_eq!(
+            judge(Allow, vec![admin], "a/b", "/x"),
+            (Allow, None, "Default".into())
+        );
+    }
+
+    #[test]
+    fn deny_wins_whatever_the_order() {
+        use Decision::{Allow, Deny};
+        let allow = rule("all", Allow, &["*"], &[]);
+        let deny = rule("admin", Deny, &["*"], &["/admin"]);
+        for rules in [vec![allow.clone(), deny.clone()], vec![deny, allow]] {
+            assert_eq!(
+                judge(Allow, rules.clone(), "a/b", "/admin/x"),
+                (Deny, None, "admin".into())
+            );
+            assert_eq!(
+                judge(Deny, rules, "a/b", "/administrators"),
+                (Allow, None, "all".into())
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_in_shadow_decides_nothing_and_says_what_it_would() {
+        use Decision::{Allow, Deny};
+        let mut only_web = rule("only-web", Allow, &["shop/web"], &[]);
+        only_web.shadow = true;
+        assert_eq!(
+            judge(Allow, vec![only_web.clone()], "a/b", "/"),
+            (Allow, Some(Deny), "Default".into())
+        );
+        assert_eq!(
+            judge(Deny, vec![only_web], "shop/web", "/"),
+            (Deny, Some(Allow), "Default".into())
+        );
+    }
+
+    #[test]
+    fn methods_are_compared_byte_for_byte() {
+        let mut readers = rule("readers", Decision::Allow, &[], &[]);
+        readers.methods = vec!["GET".to_owned()];
+        let rules = Rules::new(
+            &Access {
+                default: Decision::Deny,
+                rules: vec![readers],
+            },
+            &local(),
+        )
+        .expect("rules");
+        let decide = |method| {
+            rules
+                .judge(Call {
+                    caller: None,
+                    method,
+                    path: "/",
+                })
+                .enforced
+                .decision
+        };
+        assert_eq!(decide("GET"), Decision::Allow);
+        assert_eq!(decide("HEAD"), Decision::Deny);
+    }
+}

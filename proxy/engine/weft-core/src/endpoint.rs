@@ -1,0 +1,427 @@
+//! Endpoints and what all workers know of them together.
+//!
+//! What is written in the registry changes with every snapshot; what was learned by talking to an endpoint must not be
+//! forgotten with it. So [`Members::reconcile`] builds a new list whose [`State`]s are those of the old one wherever host
+//! and instance are the same.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use weft_model::section::{Endpoint, EndpointState};
+
+use crate::time::Moment;
+
+/// No ejection lasts longer.
+pub const MAX_EJECTION: Duration = Duration::from_secs(300);
+
+/// A probe whose result never comes is repeated after this.
+pub const PROBE_LEASE: Duration = Duration::from_secs(20);
+
+/// The instances of one service, immutable.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    list: Box<[Member]>,
+    pub(crate) ejected: Arc<AtomicUsize>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// As the registry has it.
+    pub endpoint: Endpoint,
+    /// What was learned of it.
+    pub state: Arc<State>,
+    /// What was learned of its host, shared with all that are on it.
+    pub host: Arc<Rotation>,
+}
+
+/// What all workers know of an endpoint together, on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct State {
+    active: AtomicU32,
+    pending: AtomicU32,
+    pub(crate) consecutive: AtomicU32,
+    pub(crate) failed_probes: AtomicU32,
+    pub(crate) successes: AtomicU32,
+    pub(crate) failures: AtomicU32,
+    /// Whether it is in rotation.
+    pub rotation: Rotation,
+    /// Only the control thread looks at it.
+    pub(crate) window: Mutex<crate::outlier::Window>,
+}
+
+/// Whether an endpoint or a host is in rotation: in, out until a moment, then one probe at a time until one succeeds.
+#[derive(Debug, Default)]
+pub struct Rotation {
+    /// 0: in. Else the moment from which one request may try.
+    until: AtomicU64,
+    /// Ejections so far, which lengthen the next.
+    times: AtomicU32,
+}
+
+/// Where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In rotation.
+    In,
+    /// Ejected, or being probed by another request.
+    Out,
+    /// The ejection is over: whoever claims it may send one request.
+    Due,
+}
+
+/// The hosts of all services, kept by the control thread, so that one failed connect speaks for all endpoints of a host.
+#[derive(Debug, Default)]
+pub struct Hosts(HashMap<String, Arc<Rotation>>);
+
+/// A request under way to an endpoint; ends when dropped.
+#[derive(Debug)]
+pub struct Active(Arc<State>);
+
+/// A request that waits for a connection to an endpoint; ends when dropped.
+#[derive(Debug)]
+pub struct Pending(Arc<State>);
+
+// === impl Members ===
+
+impl Members {
+    /// The list for new endpoints, with the states of this one where host and instance are the same. An endpoint that was
+    /// given up as lost and is confirmed now starts anew.
+    pub fn reconcile(&self, endpoints: &[Endpoint], hosts: &mut Hosts) -> Members {
+        let known: HashMap<(&str, &str), &Arc<State>> = self
+            .list
+            .iter()
+            .map(|member| (member.key(), &member.state))
+            .collect();
+        let list: Box<[Member]> = endpoints
+            .iter()
+            .map(|endpoint| {
+                let state = known.get(&(endpoint.host.as_str(), endpoint.instance.as_str()));
+                let state = match state {
+                    Some(state) if endpoint.suspect || !state.rotation.is_gone() => {
+                        Arc::clone(state)
+                    }
+                    _ => Arc::default(),
+                };
+                Member {
+                    endpoint: endpoint.clone(),
+                    state,
+                    host: hosts.get(&endpoint.host),
+                }
+            })
+            .collect();
+        let members = Members {
+            list,
+            ejected: Arc::default(),
+        };
+        members.recount();
+        members
+    }
+
+    /// All of them, in the order of the section.
+    pub fn list(&self) -> &[Member] {
+        &self.list
+    }
+
+    /// How many are ejected, hosts' ejections not counted.
+    pub fn ejected(&self) -> usize {
+        self.ejected.load(Relaxed)
+    }
+
+    /// Counts the ejected again: what two generations of a list counted at the same time.
+    pub(crate) fn recount(&self) {
+        let ejected = self
+            .list
+            .iter()
+            .filter(|member| member.state.rotation.is_ejected())
+            .count();
+        self.ejected.store(ejected, Relaxed);
+    }
+}
+
+impl Member {
+    /// Host and instance.
+    pub fn key(&self) -> (&str, &str) {
+        (&self.endpoint.host, &self.endpoint.instance)
+    }
+
+    /// Whether it may get requests at all as far as the registry says, were it only while nothing else is left.
+    pub fn is_usable(&self) -> bool {
+        self.endpoint.weight > 0 && self.endpoint.state != EndpointState::Down
+    }
+
+    /// Where it stands together with its host.
+    pub fn standing(&self, now: Moment) -> Standing {
+        match (self.host.standing(now), self.state.rotation.standing(now)) {
+            (Standing::In, own) => own,
+            (host, Standing::In) => host,
+            (Standing::Due, Standing::Due) => Standing::Due,
+            _ => Standing::Out,
+        }
+    }
+
+    /// Claims the one probe that is due, of the endpoint, its host or both.
+    pub fn claim(&self, now: Moment) -> bool {
+        let due = |rotation: &Rotation| rotation.standing(now) == Standing::Due;
+        match (due(&self.host), due(&self.state.rotation)) {
+            (true, true) => self.host.claim(now) && self.state.rotation.claim(now),
+            (true, false) => self.host.claim(now),
+            (false, true) => self.state.rotation.claim(now),
+            (false, false) => false,
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// A request is under way until the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> Active {
+        self.active.fetch_add(1, Relaxed);
+        Active(Arc::clone(self))
+    }
+
+    /// A request waits for a connection until the guard is dropped.
+    pub fn wait(self: &Arc<Self>) -> Pending {
+        self.pending.fetch_add(1, Relaxed);
+        Pending(Arc::clone(self))
+    }
+
+    /// Requests under way, of all workers.
+    pub fn active(&self) -> u32 {
+        self.active.load(Relaxed)
+    }
+
+    /// Requests that wait for a connection, of all workers.
+    pub fn pending(&self) -> u32 {
+        self.pending.load(Relaxed)
+    }
+
+    /// Failures in a row.
+    pub fn consecutive(&self) -> u32 {
+        self.consecutive.load(Relaxed)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Relaxed);
+    }
+}
+
+// === impl Rotation ===
+
+impl Rotation {
+    const GONE: u64 = u64::MAX;
+
+    /// Where it stands.
+    pub fn standing(&self, now: Moment) -> Standing {
+        match self.until.load(Relaxed) {
+            0 => Standing::In,
+            until if now.as_nanos() < until || until == Self::GONE => Standing::Out,
+            _ => Standing::Due,
+        }
+    }
+
+    /// Whether it is ejected or being probed.
+    pub fn is_ejected(&self) -> bool {
+        self.until.load(Relaxed) != 0
+    }
+
+    /// Whether it was given up.
+    pub fn is_gone(&self) -> bool {
+        self.until.load(Relaxed) == Self::GONE
+    }
+
+    /// Ejections that still count.
+    pub fn times(&self) -> u32 {
+        self.times.load(Relaxed)
+    }
+
+    /// Out, the n-th time n times as long. `None`: somebody else was first.
+    pub(crate) fn eject(&self, now: Moment, base: Duration) -> Option<Duration> {
+        let times = self.times().saturating_add(1);
+        let length = base.saturating_mul(times).min(MAX_EJECTION);
+        self.until
+            .compare_exchange(0, until(now, length), Relaxed, Relaxed)
+            .ok()?;
+        self.times.store(times, Relaxed);
+        Some(length)
+    }
+
+    /// The claimed probe failed: out again, longer.
+    pub(crate) fn eject_again(&self, now: Moment, base: Duration) -> Option<Duration> {
+        let before = self.until.load(Relaxed);
+        if before == 0 || before == Self::GONE {
+            return None;
+        }
+        let times = self.times().saturating_add(1);
+        let length = base.saturating_mul(times).min(MAX_EJECTION);
+        self.until
+            .compare_exchange(before, until(now, length), Relaxed, Relaxed)
+            .ok()?;
+        self.times.store(times, Relaxed);
+        Some(length)
+    }
+
+    /// Back in. `false`: it was in, or is given up.
+    pub(crate) fn give_back(&self) -> bool {
+        let back = |until| (until != 0 && until != Self::GONE).then_some(0);
+        self.until.fetch_update(Relaxed, Relaxed, back).is_ok()
+    }
+
+    /// Out for good. `false`: it was already.
+    pub(crate) fn give_up(&self) -> bool {
+        self.until.swap(Self::GONE, Relaxed) != Self::GONE
+    }
+
+    /// One ejection less to hold against it.
+    pub(crate) fn forgive(&self) {
+        let less = |times: u32| times.checked_sub(1);
+        // Fails where there is nothing to forgive, which is as good.
+        let _ = self.times.fetch_update(Relaxed, Relaxed, less);
+    }
+
+    fn claim(&self, now: Moment) -> bool {
+        let before = self.until.load(Relaxed);
+        before != 0
+            && before <= now.as_nanos()
+            && self
+                .until
+                .compare_exchange(before, until(now, PROBE_LEASE), Relaxed, Relaxed)
+                .is_ok()
+    }
+}
+
+fn until(now: Moment, length: Duration) -> u64 {
+    now.plus(length).as_nanos().clamp(1, u64::MAX - 1)
+}
+
+// === impl Hosts ===
+
+impl Hosts {
+    /// What was learned of a host, the same for everybody who asks.
+    pub fn get(&mut self, host: &str) -> Arc<Rotation> {
+        match self.0.get(host) {
+            Some(known) => Arc::clone(known),
+            None => Arc::clone(self.0.entry(host.to_owned()).or_default()),
+        }
+    }
+
+    /// Forgets the hosts of which no list has a member any more.
+    pub fn sweep(&mut self) {
+        self.0.retain(|_, rotation| Arc::strong_count(rotation) > 1);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn endpoint(host: &str, instance: &str) -> Endpoint {
+        Endpoint {
+            instance: instance.to_owned(),
+            host: host.to_owned(),
+            address: "10.0.0.1:7502".parse().expect("an address"),
+            port: 8080,
+            weight: 100,
+            zone: String::new(),
+            labels: Default::default(),
+            state: EndpointState::Up,
+            suspect: false,
+        }
+    }
+
+    pub(crate) fn members(endpoints: &[Endpoint]) -> Members {
+        Members::default().reconcile(endpoints, &mut Hosts::default())
+    }
+
+    pub(crate) fn at(seconds: u64) -> Moment {
+        Moment::from_origin(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_state_survives_reconciliation_by_host_and_instance() {
+        let mut hosts = Hosts::default();
+        let before =
+            Members::default().reconcile(&[endpoint("a", "1"), endpoint("b", "1")], &mut hosts);
+        let active = before.list()[1].state.begin();
+        before.list()[1]
+            .state
+            .rotation
+            .eject(at(1), Duration::from_secs(30));
+        let mut moved = endpoint("b", "1");
+        moved.port = 9090;
+        let after = before.reconcile(&[moved, endpoint("c", "1")], &mut hosts);
+        assert!(Arc::ptr_eq(&before.list()[1].state, &after.list()[0].state));
+        assert_eq!(
+            (
+                after.list()[0].state.active(),
+                after.ejected(),
+                after.list()[1].state.active()
+            ),
+            (1, 1, 0)
+        );
+        drop(active);
+        assert_eq!(after.list()[0].state.active(), 0);
+    }
+
+    #[test]
+    fn a_host_that_nobody_is_on_is_forgotten() {
+        let mut hosts = Hosts::default();
+        let members =
+            Members::default().reconcile(&[endpoint("a", "1"), endpoint("b", "1")], &mut hosts);
+        let members = members.reconcile(&[endpoint("a", "1")], &mut hosts);
+        hosts.sweep();
+        assert_eq!((hosts.0.len(), members.list().len()), (1, 1));
+    }
+
+    #[test]
+    fn after_an_ejection_one_request_at_a_time_may_probe() {
+        let rotation = Rotation::default();
+        assert_eq!(rotation.standing(at(1)), Standing::In);
+        assert_eq!(
+            rotation.eject(at(1), Duration::from_secs(30)),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(rotation.eject(at(2), Duration::from_secs(30)), None);
+        assert_eq!(rotation.standing(at(30)), Standing::Out);
+        assert_eq!(rotation.standing(at(31)), Standing::Due);
+        assert!(rotation.claim(at(31)));
+        assert!(!rotation.claim(at(31)));
+        assert_eq!(rotation.standing(at(32)), Standing::Out);
+        assert_eq!(
+            rotation.standing(at(51)),
+            Standing::Due,
+            "a probe that was lost is repeated"
+        );
+        assert_eq!(
+            rotation.eject_again(at(52), Duration::from_secs(30)),
+            Some(Duration::from_secs(60))
+        );
+        assert!(rotation.give_back() && !rotation.give_back());
+        assert_eq!(rotation.standing(at(53)), Standing::In);
+    }
+
+    #[test]
+    fn no_ejection_lasts_longer_than_five_minutes() {
+        let rotation = Rotation::default();
+        for _ in 0..20 {
+            rotation.eject(at(1), Duration::from_secs(30));
+            rotation.give_back();
+        }
+        assert_eq!(
+            rotation.eject(at(1), Duration::from_secs(30)),
+            Some(MAX_EJECTION)
+        );
+    }
+}
