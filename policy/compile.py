@@ -1,0 +1,217 @@
+"""Documents to compiled rules: a pure function of what is stored and of what services there are.
+
+Same input, same bytes. A change of one document leaves what is compiled for services it does not name untouched. Nothing
+raises for what a document says: it yields diagnostics, and what was in force stays (`policy.selection`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from policy import access, compiled, gateways, routes
+from policy.defaults import base_of
+from policy.defaults import mesh as compile_mesh
+from policy.diagnostics import Diagnostic, diagnostic
+from policy.documents import Document, target_of
+from policy.documents.access import AccessSpec
+from policy.documents.defaults import DefaultsSpec
+from policy.documents.gateway import GatewaySpec
+from policy.documents.route import RouteSpec
+from policy.documents.traffic import TrafficSpec
+from policy.records import DocumentStatus
+from policy.selection import Choice, Stored, select
+from policy.traffic import overlay_traffic
+from registry.keys import DocumentKey
+from registry.model import Protocol
+from registry.names import MESH_NAMESPACE, ServiceName
+
+__all__ = ["Compilation", "ServiceFacts", "Stored", "compile_documents"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What compiling needs to know of a service: never its endpoints. `label_keys` are the labels its instances carry."""
+
+    protocol: Protocol
+    label_keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """Everything that follows from the documents. `accepted` are those whose current bytes are now the last good ones."""
+
+    services: Mapping[ServiceName, compiled.Service]
+    gateways: Mapping[str, compiled.Gateway]
+    mesh: compiled.Mesh
+    statuses: Mapping[DocumentKey, DocumentStatus]
+    accepted: tuple[Stored, ...]
+
+
+def compile_documents(documents: Sequence[Stored], services: Mapping[ServiceName, ServiceFacts]) -> Compilation:
+    """Compile all of `documents` for a mesh in which `services` are registered."""
+    choices = select(documents)
+    sorted_out = _SortedOut.of(choices)
+    settings = compile_mesh(sorted_out.defaults)
+    compiler = _Compiler(sorted_out, settings, services)
+    return Compilation(
+        services={service: compiler.service(service) for service in sorted(sorted_out.named)},
+        gateways={name: compiler.gateway(name) for name in sorted(sorted_out.gateways)},
+        mesh=settings,
+        statuses={choice.stored.key: compiler.status(choice) for choice in choices},
+        accepted=tuple(choice.stored for choice in choices if choice.state == "accepted"),
+    )
+
+
+@dataclass(slots=True)
+class _SortedOut:
+    """The documents in force by what they are about, each list in order of age."""
+
+    defaults: dict[str, DefaultsSpec] = field(default_factory=dict)
+    traffic: dict[ServiceName, TrafficSpec] = field(default_factory=dict)
+    routes: dict[ServiceName, list[tuple[str, RouteSpec]]] = field(default_factory=lambda: defaultdict(list))
+    access: dict[ServiceName, list[tuple[str, AccessSpec]]] = field(default_factory=lambda: defaultdict(list))
+    gateways: dict[str, GatewaySpec] = field(default_factory=dict)
+    edge_routes: dict[str, list[tuple[str, str, RouteSpec]]] = field(default_factory=lambda: defaultdict(list))
+    closed: set[ServiceName] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, choices: Iterable[Choice]) -> _SortedOut:
+        found = cls()
+        for choice in choices:
+            if choice.document is not None:
+                found.add(choice.document)
+            elif (service := closed_by(choice)) is not None:
+                found.closed.add(service)
+        return found
+
+    def add(self, document: Document) -> None:
+        key, spec = document.key, document.spec
+        match spec:
+            case DefaultsSpec():
+                self.defaults[key.namespace] = spec
+            case GatewaySpec():
+                self.gateways[key.name] = spec
+            case TrafficSpec():
+                self.traffic[ServiceName(key.namespace, spec.service)] = spec
+            case AccessSpec():
+                self.access[ServiceName(key.namespace, spec.service)].append((key.name, spec))
+            case RouteSpec(service=str() as service):
+                self.routes[ServiceName(key.namespace, service)].append((key.name, spec))
+            case RouteSpec():
+                self.edge_routes[str(spec.gateway)].append((key.namespace, key.name, spec))
+
+    @property
+    def named(self) -> set[ServiceName]:
+        """The services some document in force is about."""
+        return {*self.traffic, *self.routes, *self.access, *self.closed}
+
+
+def closed_by(choice: Choice) -> ServiceName | None:
+    """The service that a broken Access without a good version closes, if its target can be read and it is no shadow."""
+    if choice.stored.key.kind != "access" or choice.state != "rejected" or choice.in_force != "none":
+        return None
+    service, shadow = target_of(choice.stored.key, choice.stored.document)
+    return None if service is None or shadow else ServiceName(choice.stored.key.namespace, service)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    documents: _SortedOut
+    settings: compiled.Mesh
+    services: Mapping[ServiceName, ServiceFacts]
+
+    def traffic_of(self, service: ServiceName) -> compiled.Traffic:
+        base = base_of(self.settings, service.namespace).traffic
+        spec = self.documents.traffic.get(service)
+        return base if spec is None else overlay_traffic(base, spec, spec.retry)
+
+    def service(self, service: ServiceName) -> compiled.Service:
+        facts = self.services.get(service)
+        traffic = self.traffic_of(service)
+        return compiled.Service(
+            protocol=facts.protocol.value if facts else Protocol.HTTP.value,
+            routes=routes.of_service(service, self.documents.routes.get(service, ()), traffic),
+            traffic=traffic,
+            access=access.access(
+                self.documents.access.get(service, ()),
+                namespace=service.namespace,
+                default=base_of(self.settings, service.namespace).access,
+                closed=service in self.documents.closed,
+            ),
+        )
+
+    def gateway(self, name: str) -> compiled.Gateway:
+        defaults = self.documents.defaults.get(MESH_NAMESPACE)
+        return gateways.gateway(
+            self.documents.gateways[name],
+            routes=routes.of_gateway(
+                self.documents.edge_routes.get(name, ()),
+                traffic_of=self.traffic_of,
+                base_of=lambda namespace: base_of(self.settings, namespace).traffic,
+            ),
+            max_body=(defaults.gateway.max_body or 0) if defaults and defaults.gateway else 0,
+        )
+
+    def status(self, choice: Choice) -> DocumentStatus:
+        closed = closed_by(choice)
+        errors = [*choice.errors, *self._broken_access(choice, closed)]
+        notes = self._notes(choice.document) if choice.document and choice.in_force == "current" else ()
+        return DocumentStatus(
+            state=choice.state,
+            revision=choice.stored.modified,
+            in_force=choice.in_force,
+            errors=tuple(error.problem() for error in errors),
+            notes=tuple(note.problem() for note in notes),
+            applies_to=_applies_to(choice.document) if choice.document else (),
+        )
+
+    def _broken_access(self, choice: Choice, closed: ServiceName | None) -> Iterable[Diagnostic]:
+        if choice.stored.key.kind != "access" or choice.state != "rejected" or choice.in_force != "none":
+            return
+        if closed is not None:
+            yield diagnostic("closed", f"until it is corrected, {closed} denies what other documents do not allow")
+        elif target_of(choice.stored.key, choice.stored.document)[0] is None:
+            yield diagnostic(
+                "unprotected", "its target cannot be read, so that it protects nothing: correct it at once"
+            )
+
+    def _notes(self, document: Document) -> Iterable[Diagnostic]:
+        spec, namespace = document.spec, document.key.namespace
+        service = getattr(spec, "service", None)
+        if service is not None and ServiceName(namespace, service) not in self.services:
+            said = f"nobody has registered the service {namespace}/{service}: the document waits for it"
+            yield document.diagnose("matches_nothing", said, "spec", "service")
+        if isinstance(spec, RouteSpec):
+            if spec.gateway is not None and spec.gateway not in self.documents.gateways:
+                said = f"there is no Gateway {spec.gateway!r} in force in the namespace mesh: the route waits for it"
+                yield document.diagnose("unknown_gateway", said, "spec", "gateway")
+            yield from self._target_notes(document, spec)
+
+    def _target_notes(self, document: Document, spec: RouteSpec) -> Iterable[Diagnostic]:
+        for index, rule in enumerate(spec.rules):
+            for place, target in enumerate(rule.to or ()):
+                service = ServiceName.parse(target.service, namespace=document.key.namespace)
+                facts = self.services.get(service)
+                path = ("spec", "rules", index, "to", place)
+                if facts is None:
+                    yield document.diagnose("unknown_target", f"nobody has registered the service {service}", *path)
+                    continue
+                for label in sorted(set(target.labels) - facts.label_keys):
+                    said = f"no instance of {service} carries a label {label!r}"
+                    yield document.diagnose("unknown_label", said, *path, "labels", label)
+
+
+def _applies_to(document: Document) -> tuple[str, ...]:
+    """The services a document is about, as callers are written; a gateway as `gateway:edge`."""
+    spec, namespace = document.spec, document.key.namespace
+    match spec:
+        case DefaultsSpec():
+            return ("*" if namespace == MESH_NAMESPACE else f"{namespace}/*",)
+        case GatewaySpec():
+            return (f"gateway:{document.key.name}",)
+        case RouteSpec(gateway=str() as gateway):
+            return (f"gateway:{gateway}",)
+        case _:
+            return (f"{namespace}/{spec.service}",)

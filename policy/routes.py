@@ -1,0 +1,112 @@
+"""Route documents to the engine's rules.
+
+Pure. Precedence among rules is the engine's (it looks at paths, methods and headers); here each rule gets the `rank` that
+breaks ties: documents by age, then by key, then the rule's place in its document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+
+from policy import compiled
+from policy.documents.route import RouteSpec, RuleSpec
+from policy.documents.targets import resolve_service
+from policy.traffic import overlay_retry
+from registry.names import ServiceName
+
+TrafficOf = Callable[[ServiceName], compiled.Traffic]
+
+
+def of_service(
+    service: ServiceName, documents: Iterable[tuple[str, RouteSpec]], traffic: compiled.Traffic
+) -> tuple[compiled.Route, ...]:
+    """The rules of one service from its documents (name, spec) in order of age."""
+    ranks = count()
+    return tuple(
+        _route(document, index, rule, rank=next(ranks), namespace=service.namespace, traffic=traffic, own=service)
+        for document, spec in documents
+        for index, rule in enumerate(spec.rules)
+    )
+
+
+def of_gateway(
+    documents: Iterable[tuple[str, str, RouteSpec]],
+    *,
+    traffic_of: TrafficOf,
+    base_of: Callable[[str], compiled.Traffic],
+) -> tuple[compiled.Route, ...]:
+    """The rules of one gateway from its documents (namespace, name, spec) in order of age.
+
+    A rule that leads to one service is timed and retried as that service's Traffic says; any other as Defaults say.
+    """
+    ranks = count()
+    routes = []
+    for namespace, document, spec in documents:
+        for index, rule in enumerate(spec.rules):
+            places = targets(rule, namespace=namespace)
+            traffic = traffic_of(next(iter(places))) if len(places) == 1 else base_of(namespace)
+            routes.append(
+                _route(
+                    f"{namespace}/{document}",
+                    index,
+                    rule,
+                    rank=next(ranks),
+                    namespace=namespace,
+                    traffic=traffic,
+                    hosts=() if "*" in (spec.hosts or ()) else tuple(spec.hosts or ()),
+                )
+            )
+    return tuple(routes)
+
+
+def targets(rule: RuleSpec, *, namespace: str) -> frozenset[ServiceName]:
+    """The services a rule sends requests to by name."""
+    return frozenset(resolve_service(target.service, namespace=namespace) for target in rule.to or ())
+
+
+def _route(
+    document: str,
+    index: int,
+    rule: RuleSpec,
+    *,
+    rank: int,
+    namespace: str,
+    traffic: compiled.Traffic,
+    own: ServiceName | None = None,
+    hosts: tuple[str, ...] = (),
+) -> compiled.Route:
+    return compiled.Route(
+        name=f"{document}/{rule.name or index + 1}",
+        rank=rank,
+        action=_action(rule, namespace, own),
+        matches=tuple(match.compiled(namespace) for match in rule.match),
+        hosts=hosts,
+        timeout_ms=traffic.timeout_ms if rule.timeout is None else rule.timeout,
+        retry=overlay_retry(traffic.retry, rule.retry),
+        request_headers=rule.request_headers.compiled() if rule.request_headers else compiled.HeaderEdits(),
+        response_headers=rule.response_headers.compiled() if rule.response_headers else compiled.HeaderEdits(),
+        allow_encoded_slash=rule.allow_encoded_slash,
+    )
+
+
+def _action(
+    rule: RuleSpec, namespace: str, own: ServiceName | None
+) -> compiled.Forward | compiled.Redirect | compiled.Respond:
+    if rule.redirect is not None:
+        redirect = rule.redirect
+        return compiled.Redirect(scheme=redirect.scheme, host=redirect.host, path=redirect.path, code=redirect.code)
+    if rule.respond is not None:
+        return compiled.Respond(code=rule.respond.code, body=rule.respond.body)
+    to = tuple(
+        compiled.Target(
+            service=str(resolve_service(target.service, namespace=namespace)),
+            weight=target.weight,
+            labels=dict(target.labels),
+        )
+        for target in rule.to or ()
+    )
+    rewrite = compiled.Rewrite(rule.rewrite.path_prefix, rule.rewrite.host) if rule.rewrite else compiled.Rewrite()
+    return compiled.Forward(
+        to=to or (compiled.Target(service=str(own)),), on_empty=rule.on_empty or "spill", rewrite=rewrite
+    )
