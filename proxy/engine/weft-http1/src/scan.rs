@@ -101,6 +101,9 @@ impl Scan {
     fn end_line(&mut self, line: &[u8], limits: &Limits) -> Result<(), Reject> {
         let first = self.lines == 0 && self.block != Block::Trailers;
         if first {
+            if line.is_empty() {
+                return Err(Reject::LeadingEmptyLine);
+            }
             self.open_line(line, limits)?;
         }
         let Some(text) = line.strip_suffix(b"\r") else {
@@ -136,7 +139,7 @@ impl Scan {
         if self.lines > 0 {
             return Ok(());
         }
-        if matches!(line.first(), Some(b'\r' | b'\n')) {
+        if line.first() == Some(&b'\r') {
             return Err(Reject::LeadingEmptyLine);
         }
         if self.block == Block::Response {

@@ -1,0 +1,352 @@
+//! What is served, and what is said about it, however it is cut.
+
+mod harness;
+
+use harness::{Lines, Request, Requests, Response, Responses, Said, tell_in_every_cut};
+use weft_http1::{Eof, FieldId, Framing, Limits, Method, RequestDecoder, RequestHead, Step};
+
+fn requests(input: &str) -> Vec<Said> {
+    tell_in_every_cut(Requests::new, input.as_bytes())
+}
+
+fn request(input: &str) -> Request {
+    match requests(input).into_iter().next() {
+        Some(Said::Request(request)) => request,
+        other => panic!("{input:?} is not a request: {other:?}"),
+    }
+}
+
+fn responses(method: Method, input: &str) -> Vec<Said> {
+    tell_in_every_cut(|| Responses::to(method, true), input.as_bytes())
+}
+
+fn response(method: Method, input: &str) -> Response {
+    match responses(method, input).into_iter().next() {
+        Some(Said::Response(response)) => response,
+        other => panic!("{input:?} is not a response: {other:?}"),
+    }
+}
+
+fn kept(fields: &Lines) -> Vec<&str> {
+    let kept = fields.iter().filter(|(_, _, dropped)| !dropped);
+    kept.map(|(name, _, _)| name.as_str()).collect()
+}
+
+#[test]
+fn targets_are_taken_apart() {
+    for (target, forwarded, path, query) in [
+        ("/", "/", "/", None),
+        ("/a/b?c=d?e", "/a/b?c=d?e", "/a/b", Some("c=d?e")),
+        ("/?", "/?", "/", Some("")),
+        (
+            "/a;b=c/%2F~'()!$&[]@:,",
+            "/a;b=c/%2F~'()!$&[]@:,",
+            "/a;b=c/%2F~'()!$&[]@:,",
+            None,
+        ),
+        ("//a/../b", "//a/../b", "//a/../b", None),
+        ("http://api:80/a?b", "/a?b", "/a", Some("b")),
+        ("HTTP://api", "/", "/", None),
+        ("http://api?b", "/?b", "/", Some("b")),
+    ] {
+        let told = request(&format!("GET {target} HTTP/1.1\r\nHost: web\r\n\r\n"));
+        assert_eq!(
+            (&*told.target, &*told.path, told.query.as_deref()),
+            (forwarded, path, query)
+        );
+    }
+    assert_eq!(
+        request("OPTIONS * HTTP/1.1\r\nHost: web\r\n\r\n").target,
+        "*"
+    );
+    assert_eq!(
+        request("OPTIONS http://web HTTP/1.1\r\nHost: web\r\n\r\n").target,
+        "*"
+    );
+}
+
+#[test]
+fn an_absolute_target_replaces_host() {
+    let told = request("GET http://api:81/ HTTP/1.1\r\nHost: web\r\n\r\n");
+    assert_eq!(told.authority, "api:81");
+    for host in [
+        "web",
+        "web:80",
+        "10.0.0.1:65535",
+        "[::1]",
+        "[2001:db8::1]:80",
+        "a_b.c-d",
+        "web.",
+    ] {
+        assert_eq!(
+            request(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).authority,
+            host
+        );
+    }
+    assert_eq!(request("GET / HTTP/1.0\r\n\r\n").authority, "");
+}
+
+#[test]
+fn connections_persist_by_version_and_by_what_they_say() {
+    for (version, connection, persists) in [
+        ("1.1", "a: b", true),
+        ("1.1", "Connection: close", false),
+        ("1.1", "Connection: keep-alive, CLOSE", false),
+        ("1.1", "Connection: x, , y", true),
+        ("1.0", "a: b", false),
+        ("1.0", "Connection: Keep-Alive", true),
+        ("1.0", "Connection: keep-alive\r\nConnection: close", false),
+    ] {
+        let told = request(&format!(
+            "GET / HTTP/{version}\r\nHost: web\r\n{connection}\r\n\r\n"
+        ));
+        assert_eq!(told.keep_alive, persists, "{version} {connection}");
+    }
+}
+
+#[test]
+fn fields_that_end_here_are_dropped_even_before_connection_names_them() {
+    let told = request(
+        "GET / HTTP/1.1\r\nX-Secret: 1\r\nAccept: a\r\nHost: web\r\nConnection: x-secret, Accept, close\r\n\
+         Keep-Alive: 1\r\nProxy-Connection: a\r\nTE: trailers\r\nUpgrade: h2c\r\nX_Caller: a\r\nX-Kept: 1\r\n\
+         x-secret: 2\r\nx-secret-too: 3\r\n\r\n",
+    );
+    assert_eq!(kept(&told.fields), ["Host", "X-Kept", "x-secret-too"]);
+}
+
+#[test]
+fn bodies_end_where_they_say_and_pipelined_requests_follow() {
+    let said = requests(
+        "POST /1 HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\n\r\nhello\
+         PUT /2 HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: Chunked\r\n\r\n\
+         3\r\nabc\r\n00A;x=\"y\"\r\n0123456789\r\n000\r\nA: b\r\nX_Y: z\r\n\r\n\
+         GET /3 HTTP/1.1\r\nHost: web\r\n\r\nGET /4 HTTP/1.1\r\nHost: web\r\nContent-Length: 0\r\n\r\n",
+    );
+    let short: Vec<_> = said
+        .iter()
+        .map(|said| match said {
+            Said::Request(request) => format!("{} {:?}", request.target, request.framing),
+            Said::Body(body) => harness::text(body),
+            Said::Trailers(lines) => format!("{:?}", kept(lines)),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        short,
+        [
+            "/1 Length(5)",
+            "hello",
+            "End",
+            "/2 Chunked",
+            "abc0123456789",
+            "[\"A\"]",
+            "End",
+            "/3 None",
+            "End",
+            "/4 Length(0)",
+            "End",
+            "Eof(Clean)",
+        ]
+    );
+}
+
+#[test]
+fn the_end_of_input_is_clean_between_requests_only() {
+    for (input, expected) in [
+        ("", Eof::Clean),
+        ("G", Eof::Truncated),
+        ("GET / HTTP/1.1\r\nHost: web\r\n\r", Eof::Truncated),
+        (
+            "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 2\r\n\r\na",
+            Eof::Truncated,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            Eof::Truncated,
+        ),
+        ("GET / HTTP/1.1\r\nHost: web\r\n\r\n", Eof::Clean),
+    ] {
+        assert_eq!(
+            requests(input).last(),
+            Some(&Said::Eof(expected)),
+            "{input:?}"
+        );
+    }
+}
+
+#[test]
+fn expectations_and_upgrades_are_for_1_1() {
+    let told =
+        request("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n");
+    assert!(told.expects_continue && kept(&told.fields).contains(&"Expect"));
+    assert!(!request("POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expects_continue);
+    let ask = |rest: &str| {
+        request(&format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n{rest}\r\n"
+        ))
+    };
+    assert_eq!(
+        ask("Connection: keep-alive, Upgrade\r\n")
+            .upgrade
+            .as_deref(),
+        Some("websocket")
+    );
+    assert_eq!(ask("").upgrade, None);
+}
+
+#[test]
+fn responses_are_framed_by_request_and_status() {
+    let with_length = "Content-Length: 3\r\n\r\n";
+    for (method, status, fields, framing, announced, keep_alive) in [
+        (
+            Method::Get,
+            200,
+            with_length,
+            Framing::Length(3),
+            Framing::Length(3),
+            true,
+        ),
+        (
+            Method::Get,
+            200,
+            "Content-Length: 3\r\nContent-Length: 3\r\n\r\n",
+            Framing::Length(3),
+            Framing::Length(3),
+            true,
+        ),
+        (
+            Method::Get,
+            200,
+            "Transfer-Encoding: chunked\r\n\r\n",
+            Framing::Chunked,
+            Framing::Chunked,
+            true,
+        ),
+        (
+            Method::Get,
+            200,
+            "\r\n",
+            Framing::UntilClose,
+            Framing::UntilClose,
+            false,
+        ),
+        (Method::Get, 204, "\r\n", Framing::None, Framing::None, true),
+        (
+            Method::Get,
+            204,
+            with_length,
+            Framing::None,
+            Framing::None,
+            true,
+        ),
+        (
+            Method::Get,
+            304,
+            with_length,
+            Framing::None,
+            Framing::Length(3),
+            true,
+        ),
+        (
+            Method::Head,
+            200,
+            with_length,
+            Framing::None,
+            Framing::Length(3),
+            true,
+        ),
+        (
+            Method::Head,
+            200,
+            "Transfer-Encoding: chunked\r\n\r\n",
+            Framing::None,
+            Framing::Chunked,
+            true,
+        ),
+        (
+            Method::Head,
+            200,
+            "\r\n",
+            Framing::None,
+            Framing::None,
+            true,
+        ),
+        (
+            Method::Head,
+            200,
+            "Connection: close\r\n\r\n",
+            Framing::None,
+            Framing::None,
+            false,
+        ),
+        (
+            Method::Get,
+            101,
+            "Upgrade: a\r\n\r\n",
+            Framing::UntilClose,
+            Framing::None,
+            false,
+        ),
+    ] {
+        let told = response(method, &format!("HTTP/1.1 {status} X\r\n{fields}"));
+        assert_eq!(
+            (told.framing, told.announced, told.keep_alive),
+            (framing, announced, keep_alive),
+            "{method:?} {status} {fields:?}"
+        );
+    }
+}
+
+#[test]
+fn informational_heads_come_before_the_final_one() {
+    let said = responses(
+        Method::Get,
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103\r\nLink: a\r\n\r\nHTTP/1.0 200 \r\n\r\nabc",
+    );
+    let statuses: Vec<_> = said
+        .iter()
+        .filter_map(|said| match said {
+            Said::Response(response) => Some(response.status),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(statuses, [100, 103, 200]);
+    assert_eq!(
+        said[3..],
+        [Said::Body(b"abc".to_vec()), Said::Eof(Eof::Complete)]
+    );
+    let lone = responses(Method::Get, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(lone.last(), Some(&Said::Eof(Eof::Truncated)));
+}
+
+#[test]
+fn a_head_is_edited_before_it_is_forwarded() {
+    let mut decoder = RequestDecoder::new(Limits::REQUEST);
+    let mut head = RequestHead::new();
+    let input = b"GET /a?b HTTP/1.1\r\nHost: web\r\nCookie: a\r\nX-A: 1\r\nx-a: 2\r\n\r\n";
+    assert_eq!(decoder.feed(input, &mut head).1, Step::Head);
+    assert_eq!(head.fields().joined(b"X-a").as_deref(), Some(&b"1, 2"[..]));
+    assert_eq!(head.fields().joined(b"x-b"), None);
+    head.set_target(b"/c?d").expect("a good target");
+    assert!(head.set_target(b"c").is_err() && head.set_target(b"/ ").is_err());
+    head.fields_mut().drop_id(FieldId::Cookie);
+    head.fields_mut().drop_name(b"X-A");
+    head.fields_mut().push(b"via", b"1.1 weft");
+    let mut out = Vec::new();
+    weft_http1::encode::request(
+        &mut out,
+        &head,
+        b"api",
+        head.framing(),
+        [(&b"a"[..], &b"b"[..])],
+    );
+    assert_eq!(
+        harness::text(&out),
+        "GET /c?d HTTP/1.1\r\nhost: api\r\nvia: 1.1 weft\r\na: b\r\n\r\n"
+    );
+    assert_eq!(head.received_target(), b"/a?b");
+    assert_eq!(
+        (head.path(), head.query(), head.host()),
+        (&b"/c"[..], Some(&b"d"[..]), &b"web"[..])
+    );
+}
