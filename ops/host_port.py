@@ -1,0 +1,66 @@
+"""The TLS side of the port for hosts: a controller's own certificate, renewed by itself.
+
+The certificate is signed by the controller's own intermediate, so nobody has to be asked, and lives in memory only: a
+restart makes another. Renewal loads the new one into the context that is already serving, so that new connections get it
+and open ones go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+
+from proxy.controllers import load_credential
+from proxy.renewal import renew_at
+from registry.names import SpiffeId
+from registry.pki import certificates
+from registry.pki.authority import Issued
+from registry.pki.issuer import Issuer
+from registry.pki.requests import make_csr, parse_csr
+
+logger = logging.getLogger(__name__)
+
+
+def server_context(*, roots: Sequence[str], chain_pem: bytes, key: certificates.Key) -> ssl.SSLContext:
+    """TLS 1.3 that asks for a client's certificate, and verifies it against `roots` where there is one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_OPTIONAL  # POST /v1/join comes without one
+    context.load_verify_locations(cadata="\n".join(roots))
+    load_credential(context, chain_pem + certificates.key_pem(key))
+    return context
+
+
+class ServerCertificate:
+    """This controller's certificate on its port for hosts."""
+
+    def __init__(self, issuer: Issuer, *, host: str) -> None:
+        self._issuer = issuer
+        self._identity = SpiffeId.of_controller(issuer.mesh.trust_domain, host)
+        self._issued, key = self._make()
+        self.context = server_context(roots=issuer.roots, chain_pem=self._issued.chain_pem, key=key)
+
+    @property
+    def serial(self) -> str:
+        """The one that new connections get."""
+        return self._issued.serial
+
+    async def keep_fresh(self) -> None:
+        """Renew at a third of each certificate's life, for ever."""
+        while True:
+            issued, ends = certificates.lifetime(self._issued.certificate)
+            wait = (renew_at(issued, ends, jitter=0.0) - certificates.now_utc()).total_seconds()
+            await asyncio.sleep(max(wait, 0.0))
+            self._issued, key = self._make()
+            load_credential(self.context, self._issued.chain_pem + certificates.key_pem(key))
+            logger.info("certificate signed", extra={"identity": str(self._identity), "serial": self.serial})
+
+    def trust(self, roots: Sequence[str]) -> None:
+        """Believe these roots too from now on."""
+        self.context.load_verify_locations(cadata="\n".join(roots))
+
+    def _make(self) -> tuple[Issued, certificates.Key]:
+        key = certificates.new_key()
+        return self._issuer.sign_controller(parse_csr(make_csr(key, self._identity))), key

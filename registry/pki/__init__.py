@@ -1,0 +1,1 @@
+"""Who is who: the certificate authority, its certificates, join tokens and trust bundles (DESIGN.md section 7)."""
