@@ -2,9 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use crate::field::{Entry, FieldId, Span};
+use crate::field::{Entry, Span};
 use crate::fields::{Fields, is_token};
 use crate::limits::Limits;
+use crate::name::identify;
 use crate::reject::Reject;
 
 /// Room for httparse's tokens: nothing is written into it before it is used.
@@ -31,7 +32,7 @@ pub(crate) fn absorb(
             return None;
         }
         first.get_or_insert(before);
-        let id = FieldId::from_name(name);
+        let id = identify(name);
         repeated |= fields.seen & id.bit();
         fields.seen |= id.bit();
         fields.list.push(Entry {
@@ -75,7 +76,7 @@ pub(crate) fn trailers(trailers: &mut Fields) -> Result<(), Reject> {
 fn absorb_lines(raw: &[u8], tokens: &[httparse::Header<'_>], fields: &mut Fields) -> Option<()> {
     for token in tokens {
         let name = token.name.as_bytes();
-        let id = FieldId::from_name(name);
+        let id = identify(name);
         fields.seen |= id.bit();
         fields.list.push(Entry {
             name: Span::of(raw, name),

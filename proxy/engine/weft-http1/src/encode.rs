@@ -101,9 +101,26 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// The received fields that go on, in their order; Host and all framing are left out.
 pub fn forwarded(out: &mut Vec<u8>, fields: &Fields) {
     out.reserve(fields.raw.len());
-    for field in fields.forwarded() {
-        line(out, field.name, field.value);
+    // Lines that were received just as they would be written are written as one piece.
+    let (mut start, mut end) = (0, 0);
+    for entry in fields.list.iter().filter(|entry| entry.goes_on()) {
+        if let Some(whole) = fields.written(entry) {
+            if whole.start != end {
+                out.extend_from_slice(&fields.raw[start..end]);
+                start = whole.start;
+            }
+            end = whole.end;
+        } else {
+            out.extend_from_slice(&fields.raw[start..end]);
+            (start, end) = (0, 0);
+            line(
+                out,
+                entry.name.get(&fields.raw),
+                entry.value.get(&fields.raw),
+            );
+        }
     }
+    out.extend_from_slice(&fields.raw[start..end]);
 }
 
 /// The field that tells where the body ends, where there is one to tell.

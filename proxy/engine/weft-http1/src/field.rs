@@ -1,5 +1,8 @@
 //! One field line, and the names that mean something to a proxy.
 
+use crate::fields::is_name;
+use crate::name::identify;
+
 /// A position in the bytes of a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -44,7 +47,8 @@ macro_rules! field_ids {
             Other,
         }
 
-        const NAMED: &[(FieldId, &str)] = &[$((FieldId::$id, $name),)*];
+        /// The names known letter by letter, in lower case.
+        pub(crate) const NAMED: &[(FieldId, &str)] = &[$((FieldId::$id, $name),)*];
     };
 }
 
@@ -114,24 +118,27 @@ impl Span {
     }
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// Whether it is forwarded. Host never is: every head that is written states its own.
+    #[inline]
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.dropped && self.id != FieldId::Host
+    }
+}
+
 // === impl FieldId ===
 
 impl FieldId {
     /// The field of that name, in any case.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Self {
-        for (id, known) in NAMED {
-            if known.as_bytes().eq_ignore_ascii_case(name) {
-                return *id;
-            }
+        if is_name(name) {
+            identify(name)
+        } else {
+            Self::Other
         }
-        if name.len() > 7 && name[..7].eq_ignore_ascii_case(b"x-weft-") {
-            return Self::Weft;
-        }
-        if name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
-            return Self::Forwarding;
-        }
-        Self::Other
     }
 
     /// Belongs to one connection, or to how its bytes are framed: never forwarded (RFC 9110 §7.6.1).

@@ -1,6 +1,7 @@
 //! The fields of a head or of trailers, owned together with the bytes they lie in.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::field::{Entry, Field, FieldId, Span};
 
@@ -76,7 +77,7 @@ impl Fields {
     pub fn forwarded(&self) -> impl Iterator<Item = Field<'_>> + Clone {
         self.list
             .iter()
-            .filter(|entry| !entry.dropped && entry.id != FieldId::Host)
+            .filter(|entry| entry.goes_on())
             .map(|entry| self.view(entry))
     }
 
@@ -169,6 +170,17 @@ impl Fields {
         let start = self.raw.len();
         self.raw.extend_from_slice(bytes);
         Span::at(start, self.raw.len())
+    }
+
+    /// Where a field lies with its line around it, if that is byte for byte `name: value CRLF`.
+    #[inline]
+    pub(crate) fn written(&self, entry: &Entry) -> Option<Range<usize>> {
+        let (name, value) = (entry.name.end as usize, entry.value);
+        let (start, end) = (value.start as usize, value.end as usize + 2);
+        let is_written = start == name + 2
+            && self.raw[name..start] == *b": "
+            && self.raw.get(end - 2..end) == Some(b"\r\n");
+        is_written.then_some(entry.name.start as usize..end)
     }
 
     fn view(&self, entry: &Entry) -> Field<'_> {

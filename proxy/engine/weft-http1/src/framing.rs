@@ -3,6 +3,7 @@
 use crate::field::FieldId;
 use crate::fields::{Fields, is_name};
 use crate::head::Version;
+use crate::name::identify;
 use crate::reject::Reject;
 
 /// Where a body ends.
@@ -148,7 +149,7 @@ fn named(option: &[u8]) -> Result<FieldId, Reject> {
     if !is_name(option) {
         return Err(Reject::BadConnection);
     }
-    let id = FieldId::from_name(option);
+    let id = identify(option);
     if id.is_protected() {
         return Err(Reject::ConnectionNamesField);
     }

@@ -30,6 +30,7 @@ mod framing;
 mod head;
 mod limits;
 mod method;
+mod name;
 mod reject;
 mod scan;
 mod start_line;

@@ -101,8 +101,7 @@ impl RequestDecoder {
         // the bytes.
         if self.partial.is_empty() {
             if let Ok(Some(taken)) = parse(input, &self.limits, head) {
-                self.at = At::Body(Body::new(head.framing));
-                return (taken, Step::Head);
+                return self.begin(taken, head);
             }
         }
         let taken = match scan.take(input, &mut self.partial, &self.limits) {
@@ -112,13 +111,16 @@ impl RequestDecoder {
         };
         let raw = std::mem::take(&mut self.partial);
         match parse(&raw, &self.limits, head) {
-            Ok(Some(_)) => {
-                self.at = At::Body(Body::new(head.framing));
-                (taken, Step::Head)
-            }
+            Ok(Some(_)) => self.begin(taken, head),
             Ok(None) => (taken, Step::Bad(block::why_head_refused(&raw))),
             Err(reject) => (taken, Step::Bad(reject)),
         }
+    }
+
+    fn begin(&mut self, taken: usize, head: &RequestHead) -> (usize, Step) {
+        self.trailers.clear();
+        self.at = At::Body(Body::new(head.framing));
+        (taken, Step::Head)
     }
 }
 

@@ -151,6 +151,7 @@ impl ResponseDecoder {
             }
             head.framing = Framing::None;
         }
+        self.trailers.clear();
         self.at = At::Body(Body::new(head.framing));
         (taken, Step::Head)
     }
