@@ -1,6 +1,8 @@
 //! Feeds bytes to a decoder in pieces and writes down what it said, so that two ways of cutting can be compared.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod requests;
+
 use weft_http1::{
     Eof, Fields, Framing, Limits, Method, Reject, RequestDecoder, RequestHead, ResponseDecoder,
     ResponseHead, Step, Version,
