@@ -2,7 +2,7 @@
 //!
 //! Candidates are drawn at random by weight, or taken in turn, and looked at one by one, so that a request costs the same
 //! with three endpoints and with ten thousand. What is out of rotation is passed over; where a probe is due, this request
-//! is it. If at least half of the endpoints are ejected, ejections are not believed any more (panic). What is draining is
+//! is it. If fewer than half of the endpoints are left, ejections are not believed any more (panic). What is draining is
 //! used where nothing else is left, and last of all what is on hosts that could not be reached.
 
 mod ewma;
@@ -172,7 +172,7 @@ impl Balancer {
             members,
             failed,
             now,
-            panic: panics(candidates, members),
+            panic: panics(members),
         };
         self.fast(candidates, latencies, &round, rng)
             .or_else(|| round.search(candidates, rng))
@@ -314,10 +314,9 @@ impl Round<'_> {
     }
 }
 
-fn panics(candidates: &Candidates, members: &Members) -> bool {
+fn panics(members: &Members) -> bool {
     let ejected = members.ejected();
-    ejected > 0 && (members.list().len().saturating_sub(ejected)) * 2 < members.list().len()
-        || candidates.up.is_empty()
+    ejected > 0 && members.usable().saturating_sub(ejected) * 2 < members.usable()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub const PROBE_LEASE: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, Default)]
 pub struct Members {
     list: Box<[Member]>,
+    usable: usize,
     pub(crate) ejected: Arc<AtomicUsize>,
 }
 
@@ -113,8 +114,10 @@ impl Members {
                 }
             })
             .collect();
+        let usable = list.iter().filter(|member| member.is_usable()).count();
         let members = Members {
             list,
+            usable,
             ejected: Arc::default(),
         };
         members.recount();
@@ -124,6 +127,11 @@ impl Members {
     /// All of them, in the order of the section.
     pub fn list(&self) -> &[Member] {
         &self.list
+    }
+
+    /// How many may get requests as far as the registry says.
+    pub fn usable(&self) -> usize {
+        self.usable
     }
 
     /// How many are ejected, hosts' ejections not counted.
@@ -380,9 +388,12 @@ pub(crate) mod tests {
         let mut hosts = Hosts::default();
         let members =
             Members::default().reconcile(&[endpoint("a", "1"), endpoint("b", "1")], &mut hosts);
-        let members = members.reconcile(&[endpoint("a", "1")], &mut hosts);
+        let fewer = members.reconcile(&[endpoint("a", "1")], &mut hosts);
         hosts.sweep();
-        assert_eq!((hosts.0.len(), members.list().len()), (1, 1));
+        assert_eq!(hosts.0.len(), 2, "the list before is still in use");
+        drop(members);
+        hosts.sweep();
+        assert_eq!((hosts.0.len(), fewer.list().len()), (1, 1));
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Policy {
 
     /// Within the bound.
     fn eject(&self, members: &Members, member: &Member, now: Moment) -> Option<Duration> {
-        let all = members.list().len() as f64;
+        let all = members.usable() as f64;
         if (members.ejected() + 1) as f64 > all * self.max_ejected / 100.0 {
             return None;
         }
@@ -287,3 +287,6 @@ impl Member {
         window.seconds = Default::default();
     }
 }
+
+#[cfg(test)]
+mod tests;

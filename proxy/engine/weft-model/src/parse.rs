@@ -69,26 +69,45 @@ fn write(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Refusal> {
-    let refuse = |path: String, message: String| Refusal {
-        section: name.to_owned(),
-        code: Code::InvalidSection,
-        path: if path == "." { String::new() } else { path },
-        message,
-    };
     // Addresses are text: msgpack counts as a format for machines, where serde would expect them in binary.
     let mut deserializer = rmp_serde::Deserializer::new(bytes).with_human_readable();
-    let mut track = serde_path_to_error::Track::new();
-    match T::deserialize(serde_path_to_error::Deserializer::new(
-        &mut deserializer,
-        &mut track,
-    )) {
-        Err(error) => Err(refuse(track.path().to_string(), error.to_string())),
+    let fault = match track(&mut deserializer) {
         Ok(value) => match deserializer.get_ref().len() {
-            0 => Ok(value),
-            rest => Err(refuse(
-                String::new(),
-                format!("{rest} bytes follow the section's value; expected none"),
-            )),
+            0 => return Ok(value),
+            rest => Fault {
+                path: String::new(),
+                message: format!("{rest} bytes follow the section; expected none"),
+            },
         },
-    }
+        // Msgpack's own errors speak of markers; a second reading by way of plain values says what was expected.
+        Err(fault) => explain::<T>(bytes).unwrap_or(fault),
+    };
+    Err(Refusal {
+        section: name.to_owned(),
+        code: Code::InvalidSection,
+        path: fault.path,
+        message: fault.message,
+    })
+}
+
+fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<Fault> {
+    let value: serde_json::Value = rmp_serde::from_slice(bytes).ok()?;
+    track::<T, _>(value).err()
+}
+
+struct Fault {
+    path: String,
+    message: String,
+}
+
+fn track<'de, T: DeserializeOwned, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        Fault {
+            path: if path == "." { String::new() } else { path },
+            message: error.into_inner().to_string(),
+        }
+    })
 }
