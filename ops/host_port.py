@@ -22,6 +22,27 @@ from registry.pki.requests import make_csr, parse_csr
 
 logger = logging.getLogger(__name__)
 
+# OpenSSL's X509_V_ERR_*, in the words of the engine's `tls_reason` (DESIGN.md section 6).
+REASONS = {9: "not_yet_valid", 10: "expired", 18: "unknown_ca", 19: "unknown_ca", 20: "unknown_ca", 21: "unknown_ca"}
+
+
+class _HostConnection(ssl.SSLObject):
+    """A TLS connection that says why a caller's certificate was refused.
+
+    asyncio closes such a connection before OpenSSL's alert is sent, so the caller sees only an end: the reason stands here.
+    """
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            reason = REASONS.get(error.verify_code, "bad_certificate")
+            logger.warning(
+                "host refused in the handshake",
+                extra={"error.code": "tls_failed", "tls_reason": reason, "why": error.verify_message},
+            )
+            raise
+
 
 def server_context(*, roots: Sequence[str], chain_pem: bytes, key: certificates.Key) -> ssl.SSLContext:
     """TLS 1.3 that asks for a client's certificate, and verifies it against `roots` where there is one."""
@@ -29,6 +50,7 @@ def server_context(*, roots: Sequence[str], chain_pem: bytes, key: certificates.
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_OPTIONAL  # POST /v1/join comes without one
     context.load_verify_locations(cadata="\n".join(roots))
+    context.sslobject_class = _HostConnection
     load_credential(context, chain_pem + certificates.key_pem(key))
     return context
 

@@ -116,7 +116,8 @@ async def _post(url: str, path: str, body: Mapping[str, str], context: ssl.SSLCo
             response = await client.post(url.rstrip("/") + path, json=body)
             content = orjson.loads(response.content)
     except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError) as error:
-        raise ControllerUnreachableError(f"{url}: {str(error) or type(error).__name__}") from error
+        why = str(error) or "it closed the connection: its own log says why"
+        raise ControllerUnreachableError(f"{url}: {why}") from error
     except ValueError as error:
         raise ControllerUnreachableError(f"{url}: what answers there is not a controller: {error}") from error
     if not isinstance(content, dict):
