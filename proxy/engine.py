@@ -124,9 +124,9 @@ class EngineClient:
         """The refused sections as the engine has them instead: to be kept on disk, so that a restart knows them too."""
         return {name: self._accepted[name] for name in self._refusals if name in self._accepted}
 
-    def holds(self, name: str) -> bool:
-        """Whether the engine, or the one before it, acked an identity by this name."""
-        return bool(self._in_force.get(name, Credential((), b"")).chain)
+    def in_force(self, name: str) -> Credential | None:
+        """The identity by this name that the engine, or the one before it, acked last."""
+        return self._in_force.get(name)
 
     def offer(self, desired: Desired) -> None:
         """What the engine should serve from now on; replaces what was offered before."""
@@ -336,8 +336,10 @@ class EngineClient:
     def _epoch_acked(self, epoch: int) -> None:
         name, value = self._epochs.pop(epoch, ("", None))
         if name and isinstance(value, Credential):
-            self._in_force[name] = value
-            if not value.chain and self._credentials.get(name) == value:
-                del self._credentials[name], self._in_force[name]
-                self._told.pop(name, None)
+            if value.chain:
+                self._in_force[name] = value
+            else:
+                self._in_force.pop(name, None)
+                if self._credentials.get(name) == value:
+                    del self._credentials[name], self._told[name]
             self._changed()
