@@ -42,7 +42,7 @@ impl Limits {
     /// More fields than this are refused whatever [`Limits::fields`] says.
     pub const MAX_FIELDS: usize = 128;
 
-    pub(crate) fn fields(&self) -> usize {
+    pub(crate) fn most_fields(&self) -> usize {
         self.fields.min(Self::MAX_FIELDS)
     }
 }

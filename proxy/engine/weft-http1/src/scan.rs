@@ -120,7 +120,7 @@ impl Scan {
             return Err(Reject::TrailerTooLarge);
         }
         let fields = self.lines - usize::from(self.block != Block::Trailers);
-        if !text.is_empty() && fields > limits.fields() {
+        if !text.is_empty() && fields > limits.most_fields() {
             return Err(Reject::TooManyFields);
         }
         Ok(())

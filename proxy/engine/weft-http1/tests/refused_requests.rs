@@ -40,7 +40,7 @@ fn line_ends_and_sizes() {
         ("GARBAGEGARBAGEGARBAGEGAR", Reject::NoMethod),
     ]);
     let huge = |bytes: usize| {
-        let mut head = format!("GET / HTTP/1.1\r\nHost: web\r\nA: ").into_bytes();
+        let mut head = b"GET / HTTP/1.1\r\nHost: web\r\nA: ".to_vec();
         head.resize(bytes - 4, b'a');
         head.extend_from_slice(b"\r\n\r\n");
         head

@@ -129,7 +129,7 @@ fn parse(input: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<Option
     let mut tokens: Tokens<'_> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
     let Ok(httparse::Status::Complete(length)) =
-        request.parse_with_uninit_headers(input, &mut tokens[..limits.fields()])
+        request.parse_with_uninit_headers(input, &mut tokens[..limits.most_fields()])
     else {
         return Ok(None);
     };

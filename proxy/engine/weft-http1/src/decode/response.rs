@@ -162,7 +162,11 @@ fn parse(input: &[u8], limits: &Limits, head: &mut ResponseHead) -> Result<Optio
     let mut tokens: Tokens<'_> = [const { MaybeUninit::uninit() }; Limits::MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let Ok(httparse::Status::Complete(length)) = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut response, input, &mut tokens[..limits.fields()])
+        .parse_response_with_uninit_headers(
+            &mut response,
+            input,
+            &mut tokens[..limits.most_fields()],
+        )
     else {
         return Ok(None);
     };

@@ -39,7 +39,7 @@ pub(crate) fn fields(cases: &[(&str, Reject)]) {
 /// A good head before a chunked body as written.
 pub(crate) fn chunked(cases: &[(&str, Reject)]) {
     assert_refused(cases.iter().map(|(body, why)| {
-        let head = format!("POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n");
-        ((head + body).into_bytes(), *why)
+        let head = "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n";
+        (format!("{head}{body}").into_bytes(), *why)
     }));
 }
