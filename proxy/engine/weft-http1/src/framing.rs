@@ -34,6 +34,17 @@ const LONGEST_LENGTH: usize = 18;
 // === impl Framing ===
 
 impl Framing {
+    /// How the same response body is told to a client of this version: 1.0 knows no chunks, and to 1.1 a body without a length
+    /// goes in chunks, so that the connection survives and a cut is noticed.
+    #[must_use]
+    pub const fn towards(self, version: Version) -> Self {
+        match (self, version) {
+            (Self::UntilClose, Version::Http11) => Self::Chunked,
+            (Self::Chunked, Version::Http10) => Self::UntilClose,
+            (framing, _) => framing,
+        }
+    }
+
     /// What the fields declare: a length, chunks, or nothing ([`Framing::None`]). `repeated` has the bits of the fields that
     /// are there more than once; equal lengths are one length if `equal_is_one`.
     #[inline]

@@ -214,3 +214,52 @@ fn a_head_is_edited_before_it_is_forwarded() {
         (&b"/c"[..], Some(&b"d"[..]), &b"web"[..])
     );
 }
+
+fn decoded(input: &str) -> RequestHead {
+    let mut head = RequestHead::new();
+    let (_, step) = RequestDecoder::new(Limits::REQUEST).feed(input.as_bytes(), &mut head);
+    assert_eq!(step, Step::Head, "{input:?}");
+    head
+}
+
+#[test]
+fn a_websocket_is_a_get_without_body_that_offers_nothing_else() {
+    for (method, upgrade, rest, expected) in [
+        ("GET", "WebSocket", "Connection: Upgrade\r\n", true),
+        ("GET", "websocket", "", false),
+        ("POST", "websocket", "Connection: upgrade\r\n", false),
+        ("GET", "h2c", "Connection: upgrade\r\n", false),
+        (
+            "GET",
+            "websocket",
+            "Connection: upgrade\r\nContent-Length: 1\r\n",
+            false,
+        ),
+    ] {
+        let head = decoded(&format!(
+            "{method} / HTTP/1.1\r\nHost: a\r\nUpgrade: {upgrade}\r\n{rest}\r\n"
+        ));
+        assert_eq!(head.is_websocket(), expected, "{method} {upgrade} {rest:?}");
+    }
+}
+
+#[test]
+fn te_says_whether_trailers_are_understood() {
+    let with =
+        |te: &str| decoded(&format!("GET / HTTP/1.1\r\nHost: a\r\n{te}\r\n")).accepts_trailers();
+    assert!(with("TE: trailers\r\n") && with("TE: gzip\r\nTE: deflate, Trailers\r\n"));
+    assert!(!with("") && !with("TE: gzip\r\n"));
+}
+
+#[test]
+fn a_host_is_an_authority_without_its_port() {
+    for (authority, host) in [
+        ("web:80", "web"),
+        ("web", "web"),
+        ("[::1]:80", "[::1]"),
+        ("[::1]", "[::1]"),
+    ] {
+        let head = decoded(&format!("GET / HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+        assert_eq!(head.host(), host.as_bytes());
+    }
+}

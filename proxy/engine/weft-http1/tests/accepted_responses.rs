@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::{Response, Responses, Said, tell_in_every_cut};
-use weft_http1::{Eof, Framing, Method};
+use weft_http1::{Eof, Framing, Method, Version, encode};
 
 fn responses(method: Method, input: &str) -> Vec<Said> {
     tell_in_every_cut(|| Responses::to(method, true), input.as_bytes())
@@ -139,4 +139,34 @@ fn informational_heads_come_before_the_final_one() {
     );
     let lone = responses(Method::Get, "HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(lone.last(), Some(&Said::Eof(Eof::Truncated)));
+}
+
+#[test]
+fn an_answer_of_our_own_is_a_whole_response() {
+    let mut out = Vec::new();
+    encode::answer(
+        &mut out,
+        404,
+        [(&b"x-weft-reason"[..], &b"no_route"[..])],
+        b"no",
+        true,
+    );
+    assert_eq!(
+        harness::text(&out),
+        "HTTP/1.1 404 Not Found\r\nx-weft-reason: no_route\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno"
+    );
+}
+
+#[test]
+fn a_body_is_told_as_the_clients_version_understands() {
+    let length = Framing::Length(1);
+    for (framing, old, new) in [
+        (Framing::None, Framing::None, Framing::None),
+        (length, length, length),
+        (Framing::Chunked, Framing::UntilClose, Framing::Chunked),
+        (Framing::UntilClose, Framing::UntilClose, Framing::Chunked),
+    ] {
+        assert_eq!(framing.towards(Version::Http10), old);
+        assert_eq!(framing.towards(Version::Http11), new);
+    }
 }
