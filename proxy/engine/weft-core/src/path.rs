@@ -37,19 +37,15 @@ pub enum Refused {
 /// The shape of a path, query excluded. One pass, no allocation.
 pub fn classify(path: &str) -> Shape {
     let bytes = path.as_bytes();
-    // Most paths have neither a percent sign nor one of these pairs.
-    let mut shape = Shape::default();
-    let mut start = usize::from(bytes.first() == Some(&b'/'));
-    for index in start..=bytes.len() {
-        match bytes.get(index) {
-            Some(b'%') => shape.encoded |= is_hidden(&bytes[index..]),
-            Some(b'/') => {
-                shape.ambiguous |= index == start || is_dots(&bytes[start..index]);
-                start = index + 1;
-            }
-            None => shape.ambiguous |= is_dots(&bytes[start..]),
-            Some(_) => {}
-        }
+    let mut shape = Shape {
+        ambiguous: false,
+        encoded: percents(bytes).any(is_hidden),
+    };
+    let body = bytes.strip_prefix(b"/").unwrap_or(bytes);
+    let mut segments = body.split(|byte| *byte == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        shape.ambiguous |= is_dots(segment) || segment.is_empty() && !last;
     }
     shape
 }
@@ -100,6 +96,13 @@ pub fn normalise(path: &str) -> String {
         plain.push('/');
     }
     plain
+}
+
+/// What follows each percent sign, the sign included.
+fn percents(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    (0..bytes.len())
+        .filter(|at| bytes[*at] == b'%')
+        .map(|at| &bytes[at..])
 }
 
 fn is_hidden(at: &[u8]) -> bool {

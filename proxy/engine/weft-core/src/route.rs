@@ -11,6 +11,7 @@ mod summary;
 mod tests;
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{HashMap, hash_map::Entry};
 
 use regex::Regex;
@@ -285,7 +286,7 @@ impl Filling {
             .chain(prefixes.values_mut())
             .for_each(|items| sort(items));
         sort(&mut rest);
-        regexes.sort_by(|(_, a), (_, b)| b.summary.cmp(&a.summary));
+        regexes.sort_by_key(|(_, item)| Reverse(item.summary));
         let (regexes, items): (Vec<Regex>, Vec<Item>) = regexes.into_iter().unzip();
         Bucket {
             exact,
@@ -304,5 +305,5 @@ fn push(entry: Entry<'_, Box<str>, Vec<Item>>, item: Item) {
 }
 
 fn sort(items: &mut [Item]) {
-    items.sort_by(|a, b| b.summary.cmp(&a.summary));
+    items.sort_by_key(|item| Reverse(item.summary));
 }

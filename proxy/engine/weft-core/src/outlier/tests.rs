@@ -27,9 +27,8 @@ fn report(
 }
 
 fn fail(members: &Members, index: usize, times: usize, second: u64) -> Option<Change> {
-    (0..times)
-        .filter_map(|_| report(members, index, Why::Rotation, Outcome::Failure, second))
-        .last()
+    let once = || report(members, index, Why::Rotation, Outcome::Failure, second);
+    (0..times).fold(None, |change, _| once().or(change))
 }
 
 #[test]
