@@ -84,13 +84,14 @@ fn matched(matched: &Match) -> Checked {
 
 fn absolute(text: &str) -> Checked {
     must(
-        text.starts_with('/')
+        text.len() <= 8_000
+            && text.starts_with('/')
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#'),
         || {
             format!(
-                "{text:?} is no path; expected one that starts with / and has neither query nor blanks"
+                "{text:?} is no path; expected one that starts with /, without query or blanks, of 8,000 bytes at most"
             )
         },
     )
