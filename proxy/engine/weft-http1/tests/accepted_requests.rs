@@ -263,3 +263,16 @@ fn a_host_is_an_authority_without_its_port() {
         assert_eq!(head.host(), host.as_bytes());
     }
 }
+
+#[test]
+fn white_space_around_values_is_not_forwarded() {
+    let head = decoded(
+        "GET / HTTP/1.1\r\nA: b\r\nPad: c \t \r\nHost: a\r\nTab:\td\r\nTight:e\r\nWide:   f\r\nEmpty:\r\nBlank: \r\nZ: z\r\n\r\n",
+    );
+    let mut out = Vec::new();
+    weft_http1::encode::forwarded(&mut out, head.fields());
+    assert_eq!(
+        harness::text(&out),
+        "A: b\r\nPad: c\r\nTab: d\r\nTight: e\r\nWide: f\r\nEmpty: \r\nBlank: \r\nZ: z\r\n"
+    );
+}
