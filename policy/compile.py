@@ -32,10 +32,14 @@ __all__ = ["Compilation", "ServiceFacts", "Stored", "compile_documents"]
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """What compiling needs to know of a service: never its endpoints. `label_keys` are the labels its instances carry."""
+    """What compiling needs to know of a service: never its endpoints. `label_keys` are the labels its instances carry.
+
+    `registered` is False for one whose last instance is gone and whose protocol is remembered.
+    """
 
     protocol: Protocol
     label_keys: frozenset[str] = frozenset()
+    registered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ class _Compiler:
     def _notes(self, document: Document) -> Iterable[Diagnostic]:
         spec, namespace = document.spec, document.key.namespace
         service = getattr(spec, "service", None)
-        if service is not None and ServiceName(namespace, service) not in self.services:
+        if service is not None and self._registered(ServiceName(namespace, service)) is None:
             said = f"nobody has registered the service {namespace}/{service}: the document waits for it"
             yield document.diagnose("matches_nothing", said, "spec", "service")
         if isinstance(spec, RouteSpec):
@@ -193,7 +197,7 @@ class _Compiler:
         for index, rule in enumerate(spec.rules):
             for place, target in enumerate(rule.to or ()):
                 service = ServiceName.parse(target.service, namespace=document.key.namespace)
-                facts = self.services.get(service)
+                facts = self._registered(service)
                 path = ("spec", "rules", index, "to", place)
                 if facts is None:
                     yield document.diagnose("unknown_target", f"nobody has registered the service {service}", *path)
@@ -201,6 +205,10 @@ class _Compiler:
                 for label in sorted(set(target.labels) - facts.label_keys):
                     said = f"no instance of {service} carries a label {label!r}"
                     yield document.diagnose("unknown_label", said, *path, "labels", label)
+
+    def _registered(self, service: ServiceName) -> ServiceFacts | None:
+        facts = self.services.get(service)
+        return facts if facts is not None and facts.registered else None
 
 
 def _applies_to(document: Document) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ CODES = _table(
         "Write apiVersion, kind and spec; delete the key to take it back.",
     ),
     ("0010", "yaml_tag", "A YAML tag or merge key is used, and Weft knows none.", "Write the value plainly."),
+    ("0011", "unreadable_file", "A file cannot be read.", "Give the process the right to read it."),
     ("0101", "api_version", "apiVersion is not weft/v1.", "Write `apiVersion: weft/v1`."),
     ("0102", "unknown_kind", "The kind is not one of Weft's.", "See DOCUMENTS for the kinds there are."),
     (

@@ -79,17 +79,20 @@ class RolloutStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """`pending/<apply>`: the keys (relative to the root) that are being written together."""
+    """`pending/<apply>`: the keys (relative to the root) that are being written together.
 
-    keys: tuple[str, ...]
+    Each with the SHA-256 in hex of what it will hold, so that a reader who missed the end can tell whether there was one.
+    """
+
+    keys: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """`log/…`: the text after the change (None: deleted), and who made it as far as known; `gap`: revisions were lost."""
+    """`log/…`: the text after the change (None: deleted) and when it was seen; `gap`: changes before it were not seen."""
 
     document: str | None
-    by: str = ""
+    at: float
     gap: bool = False
 
 
