@@ -63,6 +63,16 @@ class PermissionDeniedError(StoreError):
     code = "permission_denied"
 
 
+class InvalidTransaction(ValueError):
+    """A transaction that no store takes: too large, or one that writes a key twice."""
+
+    code = "invalid_transaction"
+
+
+MAX_OPERATIONS = 100
+MAX_TRANSACTION_BYTES = 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """A key and what it holds. Revisions are those of creation and of the last write; `version` counts writes from 1."""
@@ -168,7 +178,10 @@ class KeyValue(Protocol):
     async def transact(
         self, guards: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
     ) -> Transaction:
-        """Apply `then` if every guard holds, else `otherwise`, all at one revision. At most 100 operations, 1 MB."""
+        """Apply `then` if every guard holds, else `otherwise`, all at one revision. At most 100 operations, 1 MB.
+
+        Raises `InvalidTransaction` before anything is sent (`check_transaction`).
+        """
         ...
 
 
@@ -209,3 +222,38 @@ class Store(KeyValue, Leases, Watches, Protocol):
     async def close(self) -> None:
         """Give back connections. What is under way fails with `StoreUnavailableError`."""
         ...
+
+
+def check_transaction(
+    guards: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
+) -> None:
+    """Raises `InvalidTransaction` where etcd would refuse, so that every store refuses alike.
+
+    Each branch writes a key once and does not delete what it writes; each list has at most 100 entries, the whole at
+    most 1 MB; a guard compares exactly one thing.
+    """
+    for guard in guards:
+        if sum(part is not None for part in (guard.create_revision, guard.mod_revision, guard.value)) != 1:
+            raise InvalidTransaction(f"the guard of {guard.key!r} must compare exactly one thing")
+    for entries in (guards, then, otherwise):
+        if len(entries) > MAX_OPERATIONS:
+            raise InvalidTransaction(f"{len(entries)} entries in one list of a transaction; at most {MAX_OPERATIONS}")
+    size = sum(len(operation.key) + len(getattr(operation, "value", b"")) for operation in (*then, *otherwise))
+    if size > MAX_TRANSACTION_BYTES:
+        raise InvalidTransaction(f"{size} bytes in one transaction; at most {MAX_TRANSACTION_BYTES}: split it")
+    for branch in (then, otherwise):
+        written: set[str] = set()
+        for operation in branch:
+            if isinstance(operation, Put):
+                if operation.key in written:
+                    raise InvalidTransaction(f"{operation.key!r} is written twice in one transaction")
+                written.add(operation.key)
+        for operation in branch:
+            if isinstance(operation, Delete):
+                hit = [
+                    key
+                    for key in written
+                    if key == operation.key or (operation.prefix and key.startswith(operation.key))
+                ]
+                if hit:
+                    raise InvalidTransaction(f"{min(hit)!r} is both written and deleted in one transaction")
