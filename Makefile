@@ -1,0 +1,74 @@
+# The front door: build, demo, test, bench, soak. What each needs is brought by ops/deploy/tools.sh, without root and
+# without a trace outside this clone and the user's cache.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weft
+CARGO_TARGET_DIR ?= $(CACHE)/target
+export CARGO_TARGET_DIR
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
+TOOLS := ops/deploy/tools.sh
+ENGINE_DEBUG := $(CURDIR)/.tools/bin/weft-engine-debug
+
+.PHONY: build demo test bench soak setup engine engine-debug hello etcd fresh lock
+build: setup
+
+demo: setup
+	@exec weft demo
+
+test: setup engine-debug fresh
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+	cd proxy/engine && cargo fmt --check
+	cd proxy/engine && cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd proxy/engine && cargo test --workspace --locked
+	WEFT_ENGINE=$(ENGINE_DEBUG) pytest -n auto --ignore tests/mesh
+	WEFT_ENGINE=$(ENGINE_DEBUG) pytest tests/mesh
+
+bench: setup
+	cd proxy/engine && cargo build --profile dist --locked
+	WEFT_ENGINE=$(CARGO_TARGET_DIR)/dist/weft-engine python -m tests.bench
+
+soak: setup
+	WEFT_SOAK=1 pytest tests/contract tests/mesh
+
+setup: hello engine .venv/.ready etcd
+
+hello:
+	@$(TOOLS) cargo
+	@test -x .tools/bin/weft-engine || echo "Building Weft: about two minutes the first time (two cores, empty caches), seconds after that."
+
+.tools/bin/uv:
+	@$(TOOLS) uv
+
+etcd:
+	@$(TOOLS) etcd
+
+.venv/.ready: pyproject.toml requirements.lock | $(UV)
+	$(UV) venv -q --allow-existing .venv
+	$(UV) pip sync -q --require-hashes --compile-bytecode requirements.lock
+	$(UV) pip install -q --no-deps -e .
+	@touch $@
+
+# `make lock` after a change of dependencies; `make test` refuses a lock made from others.
+lock: | $(UV)
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	python3 ops/deploy/lock.py stamp
+
+fresh:
+	python3 ops/deploy/lock.py check
+
+# Only copies are ever run: a target directory may serve several clones.
+engine: hello
+	cd proxy/engine && cargo build --release --locked
+	@$(TOOLS) install $(CARGO_TARGET_DIR)/release/weft-engine .tools/bin/weft-engine
+
+engine-debug: hello
+	cd proxy/engine && cargo build --workspace --locked
+	@$(TOOLS) install $(CARGO_TARGET_DIR)/debug/weft-engine $(ENGINE_DEBUG)
