@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ops.api.problems import HANDLED, ProblemError, answer, read_model
+from ops.api.problems import HANDLED, ProblemError, read_model, to_problem
 from ops.api.server import PEER
+from ops.metrics import ControllerMetrics
 from registry.names import InvalidName
 from registry.pki.errors import IdentityRefusedError
 from registry.pki.issuer import Issuer, Peer
@@ -41,7 +42,7 @@ class SignRequest(BaseModel):
     csr: str
 
 
-def hosts_app(issuer: Issuer) -> Starlette:
+def hosts_app(issuer: Issuer, metrics: ControllerMetrics | None = None) -> Starlette:
     """The application behind the port."""
 
     def mesh() -> dict[str, object]:
@@ -50,6 +51,19 @@ def hosts_app(issuer: Issuer) -> Starlette:
             "trust_domain": issuer.mesh.trust_domain,
             "datacenter": issuer.mesh.datacenter,
         }
+
+    def count_signed(kind: str) -> None:
+        if metrics is not None:
+            metrics.signed.labels(kind).inc()
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        problem = to_problem(error)
+        if metrics is not None:
+            metrics.refused.labels(problem.code).inc()
+        peer = request.scope.get(PEER)
+        who = str(peer.identity) if isinstance(peer, Peer) else ""
+        logger.warning("host refused", extra={"peer": who, "error.code": problem.code, "why": problem.detail})
+        return problem.response()
 
     async def join(request: Request) -> Response:
         body = await read_model(request, JoinRequest)
@@ -63,26 +77,21 @@ def hosts_app(issuer: Issuer) -> Starlette:
                 detail="to join, send all of token, host and csr; for the CA's certificates, send {}",
             )
         issued = await issuer.join(token=body.token, host=body.host, csr=body.csr)
+        count_signed("host")
         logger.info("host joined", extra={"host": body.host, "serial": issued.serial})
         return JSONResponse({"certificate": issued.chain_pem.decode(), **mesh()}, status_code=201)
 
     async def sign(request: Request) -> Response:
         body = await read_model(request, SignRequest)
         peer = _peer(request)
-        try:
-            issued = await issuer.sign(peer, body.csr)
-        except IdentityRefusedError as error:
-            logger.warning(
-                "certificate refused",
-                extra={"peer": str(peer.identity), "error.code": error.code, "detail": error.detail},
-            )
-            raise
+        issued = await issuer.sign(peer, body.csr)
+        count_signed("leaf")
         return JSONResponse(
             {"certificate": issued.chain_pem.decode(), "revoked": list(issuer.revoked), **mesh()}, status_code=200
         )
 
     routes = [Route("/v1/join", join, methods=["POST"]), Route("/v1/sign", sign, methods=["POST"])]
-    return Starlette(routes=routes, exception_handlers=dict.fromkeys(HANDLED, answer))
+    return Starlette(routes=routes, exception_handlers=dict.fromkeys(HANDLED, refuse))
 
 
 def _peer(request: Request) -> Peer:

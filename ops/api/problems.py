@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from policy.apply import ConflictError, InvalidDocuments
 from registry.names import InvalidName
 from registry.pki.errors import IdentityRefusedError
 from registry.store import StoreError, StoreUnavailableError
@@ -58,6 +60,17 @@ def to_problem(error: Exception) -> ProblemError:
             return ProblemError(
                 status=meaning.status, code=error.code, title=meaning.title, detail=error.detail, fix=meaning.fix
             )
+        case InvalidDocuments():
+            return ProblemError(
+                status=422,
+                code=error.code,
+                title="Documents refused",
+                detail=str(error.diagnostics[0]),
+                fix="nothing was written; correct what errors lists",
+                errors=[{"file": one.file, **asdict(one.problem())} for one in error.diagnostics],
+            )
+        case ConflictError():
+            return ProblemError(status=409, code=error.code, title="Changed meanwhile", detail=str(error))
         case InvalidName():
             return ProblemError(status=400, code=error.code, title="Not a name", detail=str(error))
         case StoreUnavailableError():
@@ -81,7 +94,15 @@ async def answer(_: Request, error: Exception) -> Response:
     return to_problem(error).response()
 
 
-HANDLED: tuple[type[Exception], ...] = (ProblemError, IdentityRefusedError, InvalidName, StoreError, HTTPException)
+HANDLED: tuple[type[Exception], ...] = (
+    ProblemError,
+    IdentityRefusedError,
+    InvalidDocuments,
+    ConflictError,
+    InvalidName,
+    StoreError,
+    HTTPException,
+)
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:

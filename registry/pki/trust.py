@@ -76,3 +76,8 @@ def pinned(roots: Iterable[str], key_digest: str) -> str:
 def to_der(roots: Sequence[str]) -> tuple[bytes, ...]:
     """PEM roots as DER."""
     return tuple(certificates.der(x509.load_pem_x509_certificate(text.encode())) for text in roots)
+
+
+def digest(root: str) -> str:
+    """The digest of a PEM root's key, as join tokens carry it."""
+    return certificates.key_digest(x509.load_pem_x509_certificate(root.encode()))
