@@ -116,7 +116,7 @@ def closed_by(choice: Choice) -> ServiceName | None:
     """The service that a broken Access without a good version closes, if its target can be read and it is no shadow."""
     if choice.stored.key.kind != "access" or choice.state != "rejected" or choice.in_force != "none":
         return None
-    service, shadow = target_of(choice.stored.key, choice.stored.document)
+    service, shadow = target_of(choice.stored.document)
     return None if service is None or shadow else ServiceName(choice.stored.key.namespace, service)
 
 
@@ -176,7 +176,7 @@ class _Compiler:
             return
         if closed is not None:
             yield diagnostic("closed", f"until it is corrected, {closed} denies what other documents do not allow")
-        elif target_of(choice.stored.key, choice.stored.document)[0] is None:
+        elif target_of(choice.stored.document)[0] is None:
             yield diagnostic(
                 "unprotected", "its target cannot be read, so that it protects nothing: correct it at once"
             )

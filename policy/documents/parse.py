@@ -89,7 +89,7 @@ def identify(document: bytes, *, namespace: str | None) -> DocumentKey | tuple[D
     return DocumentKey(found, kind.lower(), name)
 
 
-def target_of(key: DocumentKey, document: bytes) -> tuple[str | None, bool]:
+def target_of(document: bytes) -> tuple[str | None, bool]:
     """What can still be read of a broken document: the service it names, and whether it says that it is in shadow."""
     try:
         spec = _mapping(_get(read(document).value, "spec"))

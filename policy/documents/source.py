@@ -28,6 +28,7 @@ Path = tuple[str | int, ...]
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+")
+_NUMBER_ELSEWHERE = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+")
 _TAG = "tag:yaml.org,2002:"
 _RESOLVER = Resolver()
 
@@ -280,7 +281,7 @@ def _resolve(event: yaml.ScalarEvent) -> object:
     kind = tag.removeprefix(_TAG)
     match kind:
         case "str":
-            return text
+            return Unquoted(text, "float") if _NUMBER_ELSEWHERE.fullmatch(text) else text
         case "bool" if text in ("true", "false"):
             return text == "true"
         case "int" if _INT.fullmatch(text) and len(text) < 20:
