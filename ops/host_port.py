@@ -22,6 +22,8 @@ from registry.pki.requests import make_csr, parse_csr
 
 logger = logging.getLogger(__name__)
 
+LOOK_AGAIN = 60.0  # seconds: the wall clock may jump while a timer does not
+
 # OpenSSL's X509_V_ERR_*, in the words of the engine's `tls_reason` (DESIGN.md section 6).
 REASONS = {9: "not_yet_valid", 10: "expired", 18: "unknown_ca", 19: "unknown_ca", 20: "unknown_ca", 21: "unknown_ca"}
 
@@ -74,7 +76,9 @@ class ServerCertificate:
         while True:
             issued, ends = certificates.lifetime(self._issued.certificate)
             wait = (renew_at(issued, ends, jitter=0.0) - certificates.now_utc()).total_seconds()
-            await asyncio.sleep(max(wait, 0.0))
+            if wait > 0:
+                await asyncio.sleep(min(wait, LOOK_AGAIN))
+                continue
             self._issued, key = self._make()
             load_credential(self.context, self._issued.chain_pem + certificates.key_pem(key))
             logger.info("certificate signed", extra={"identity": str(self._identity), "serial": self.serial})

@@ -95,19 +95,19 @@ async def fetch_trust(url: str, token: Token) -> MeshTrust:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing secret is said on this connection; the token decides what to believe
-    mesh = _mesh(await _post(url, "/v1/join", {}, context))
+    mesh = _mesh(url, await _post(url, "/v1/join", {}, context))
     return MeshTrust(mesh.trust_domain, mesh.datacenter, (trust.pinned(mesh.roots, token.root_digest),))
 
 
 async def join(url: str, *, token: Token, mesh: MeshTrust, host: str, csr: bytes) -> Answer:
     """Spend the token with a controller that `mesh` proves."""
     body = {"token": token.text, "host": host, "csr": csr.decode()}
-    return _answer(await _post(url, "/v1/join", body, verifying_context(mesh.roots)))
+    return _answer(url, await _post(url, "/v1/join", body, verifying_context(mesh.roots)))
 
 
 async def sign(url: str, *, csr: bytes, context: ssl.SSLContext) -> Answer:
     """Have a request signed, as the host whose certificate `context` carries."""
-    return _answer(await _post(url, "/v1/sign", {"csr": csr.decode()}, context))
+    return _answer(url, await _post(url, "/v1/sign", {"csr": csr.decode()}, context))
 
 
 async def _post(url: str, path: str, body: Mapping[str, str], context: ssl.SSLContext) -> Mapping[str, object]:
@@ -132,17 +132,17 @@ async def _post(url: str, path: str, body: Mapping[str, str], context: ssl.SSLCo
     return content
 
 
-def _mesh(content: Mapping[str, object]) -> MeshTrust:
+def _mesh(url: str, content: Mapping[str, object]) -> MeshTrust:
     roots, revoked = content.get("trust"), content.get("revoked", [])
-    if not isinstance(roots, list) or not isinstance(revoked, list):
-        raise ControllerUnreachableError("the controller's answer has no trust bundle: is it of this version?")
-    return MeshTrust(
-        str(content.get("trust_domain")),
-        str(content.get("datacenter")),
-        tuple(map(str, roots)),
-        tuple(map(str, revoked)),
-    )
+    try:
+        if not isinstance(roots, list) or not isinstance(revoked, list):
+            raise ValueError("there is none")
+        trust.to_der([str(root) for root in roots])
+    except ValueError as error:
+        raise ControllerUnreachableError(f"{url}: its answer has no trust bundle that can be read: {error}") from error
+    names = str(content.get("trust_domain")), str(content.get("datacenter"))
+    return MeshTrust(*names, tuple(map(str, roots)), tuple(map(str, revoked)))
 
 
-def _answer(content: Mapping[str, object]) -> Answer:
-    return Answer(str(content.get("certificate", "")).encode(), _mesh(content))
+def _answer(url: str, content: Mapping[str, object]) -> Answer:
+    return Answer(str(content.get("certificate", "")).encode(), _mesh(url, content))

@@ -1,7 +1,8 @@
 """A host's identities on its own disk: what lets a restarted agent prove who it is before anybody answers.
 
 One file per identity, chain and key together, replaced whole, mode 0600 in a directory of mode 0700. A file that cannot
-be used is reported and left alone: what it lacks is asked for again.
+be used is reported and left alone: what it lacks is asked for again. A disk that cannot be written costs the next
+restart, not this life: it is logged, and what was signed is used.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import orjson
 
 from proxy.credentials import Credential, InvalidCredential, read_credential
 from registry.names import IdentityKind, SpiffeId
-from registry.pki import certificates
+from registry.pki import certificates, trust
 from registry.pki.files import private_directory, write_private
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class CredentialFiles:
 
     def keep_host(self, credential: Credential) -> None:
         """The host's credential from now on; a key made for joining has done its work."""
-        write_private(self._directory / _HOST, credential.pem)
+        _write(self._directory / _HOST, credential.pem)
         (self._directory / _JOINING).unlink(missing_ok=True)
 
     def joining_key(self) -> certificates.Key:
@@ -68,13 +69,14 @@ class CredentialFiles:
             return certificates.load_key(path.read_bytes())
         except (OSError, ValueError):
             key = certificates.new_key()
-            write_private(path, certificates.key_pem(key))
+            _write(path, certificates.key_pem(key))
             return key
 
     def mesh(self) -> MeshTrust | None:
         """What was last known of the mesh."""
         try:
             fields = orjson.loads((self._directory / _MESH).read_bytes())
+            trust.to_der(fields["roots"])
             return MeshTrust(
                 str(fields["trust_domain"]),
                 str(fields["datacenter"]),
@@ -91,7 +93,7 @@ class CredentialFiles:
 
     def keep_mesh(self, mesh: MeshTrust) -> None:
         """What is known of the mesh from now on."""
-        write_private(self._directory / _MESH, orjson.dumps(mesh))
+        _write(self._directory / _MESH, orjson.dumps(mesh))
 
     def leaves(self) -> Sequence[Credential]:
         """All service and gateway credentials that can be read."""
@@ -104,7 +106,7 @@ class CredentialFiles:
 
     def keep_leaf(self, credential: Credential) -> None:
         """One service's or gateway's credential, in place of an older one."""
-        write_private(self._path(credential.identity.id), credential.pem)
+        _write(self._path(credential.identity.id), credential.pem)
 
     def forget(self, identity: SpiffeId) -> None:
         """Remove a credential with its key; none there is no error."""
@@ -122,3 +124,10 @@ class CredentialFiles:
         except (OSError, InvalidCredential) as error:
             logger.warning("stored identity cannot be used", extra={"path": str(path), "why": str(error)})
             return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_private(path, content)
+    except OSError as error:
+        logger.error("an identity cannot be kept on disk", extra={"path": str(path), "why": str(error)})

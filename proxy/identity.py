@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 Asked = TypeVar("Asked")
 
+LOOK_AGAIN = 60.0  # seconds: the wall clock may jump, as after a suspend, while a timer of the loop does not
 REJOIN = frozenset({"certificate_required", "certificate_revoked", "host_unknown", "not_a_host", "wrong_trust_domain"})
 
 
@@ -132,7 +133,7 @@ class Identities:
             await self._round()
             wait = (self._next_due() - self._clock()).total_seconds()
             try:
-                async with asyncio.timeout(max(wait, 0.0)):
+                async with asyncio.timeout(min(max(wait, 0.0), LOOK_AGAIN)):
                     await self._woken.wait()
             except TimeoutError:
                 pass

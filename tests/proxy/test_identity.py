@@ -240,3 +240,64 @@ async def test_a_second_controller_signs_when_the_first_is_dead(tmp_path: Path) 
         identities.want(frozenset({API, WEB}))
         async with running(identities):
             await identity_of(identities, WEB)
+
+
+async def test_a_host_started_before_its_token_waits_and_says_for_what(tmp_path: Path) -> None:
+    async with answering(make_controller(tmp_path / "ca")) as controller:
+        missing = tmp_path / "vm" / "join-token"
+        identities = Identities(
+            state_dir=tmp_path / "vm", host="vm-1", controllers=urls(controller), token_file=missing
+        )
+        identities.want(frozenset({API}))
+        async with running(identities):
+            problem = await problem_of(identities, API, "no join token")
+            assert str(missing) in problem
+            write_token(tmp_path / "vm", await controller.token("*"))
+            await identity_of(identities, API)
+
+
+async def test_a_host_put_off_the_roster_comes_back_with_a_new_token(tmp_path: Path) -> None:
+    async with answering(make_controller(tmp_path / "ca")) as controller:
+        identities = await host(tmp_path / "vm", controller, "*")
+        identities.want(frozenset({API}))
+        async with running(identities):
+            await identity_of(identities, API)
+            await controller.store.delete(keys.roster("vm-1"))
+            write_token(tmp_path / "vm", await controller.token("default/web"))
+            identities.want(frozenset({API, WEB}))
+            await identity_of(identities, WEB)
+        entry = await controller.store.get(keys.roster("vm-1"))
+        assert entry is not None
+        assert roster.decode(entry.value).services == ("default/web",)
+
+
+async def test_a_dead_controller_costs_nothing_while_certificates_last(tmp_path: Path) -> None:
+    async with answering(make_controller(tmp_path / "ca", leaf=timedelta(seconds=5))) as controller:
+        identities = await host(tmp_path / "vm", controller, "*")
+        identities.want(frozenset({API}))
+        async with running(identities):
+            first = await identity_of(identities, API)
+            port = controller.port
+    async with running(identities):
+        while now_utc() < first.not_after - timedelta(seconds=2.5):
+            assert identities.problems == {}
+            await asyncio.sleep(0.1)
+        async with answering(controller, port=port):
+            second = await identity_of(identities, API, other_than=first.serial)
+        assert now_utc() < first.not_after
+    assert second.not_after > first.not_after
+
+
+async def test_something_else_on_the_controllers_port_is_named(tmp_path: Path) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        controller = make_controller(tmp_path / "ca")
+        controller.port = server.sockets[0].getsockname()[1]
+        identities = await host(tmp_path / "vm", controller, "*")
+        identities.want(frozenset({API}))
+        async with running(identities):
+            await problem_of(identities, API, controller.url)
