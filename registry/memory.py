@@ -39,6 +39,9 @@ from registry.store import (
     check_transaction,
 )
 
+HEARTBEAT = 2.0
+"""Seconds of quiet after which a watch tells progress, as a watch of etcd does."""
+
 
 @dataclass(slots=True)
 class _Granted:
@@ -151,26 +154,32 @@ class MemoryStore:
         self, prefixes: tuple[str, ...], start: int, changed: asyncio.Event
     ) -> AsyncGenerator[Batch, None]:
         position = start
+        loop = asyncio.get_running_loop()
+        quiet_since: float | None = None
         while True:
             self._look()
             changed.clear()
             if position < self._compacted:
                 raise CompactedError(Revision(self._compacted))
             if position > self._revision:
+                quiet_since = loop.time() if quiet_since is None else quiet_since
                 await self._change(changed)
+                if loop.time() >= quiet_since + HEARTBEAT:
+                    quiet_since = None
+                    yield Batch(Revision(self._revision if position > self._revision else position - 1), ())
                 continue
             batch = self._history[position - self._first] if position >= self._first else None
             position += 1
             events = tuple(event for event in batch.events if event.key.startswith(prefixes)) if batch else ()
             if batch and events:
+                quiet_since = None
                 yield Batch(batch.revision, events)
 
     async def _change(self, changed: asyncio.Event) -> None:
-        """Until something was written, or the next lease is due by a clock that moves."""
-        due = min((granted.ends for granted in self._leases.values()), default=None)
-        patience = None if due is None else max(due - self._clock(), 0.0) + 0.001
+        """Until something was written, or the next lease is due by a clock that moves, or it was quiet for long."""
+        due = min((granted.ends - self._clock() for granted in self._leases.values()), default=HEARTBEAT)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(min(max(due, 0.0) + 0.001, HEARTBEAT)):
                 await changed.wait()
         except TimeoutError:
             pass
@@ -249,7 +258,7 @@ class MemoryStore:
                 events[key] = Event(key, revision, None)
         if not events:
             return Revision(self._revision)
-        batch = Batch(revision, tuple(events.values()))
+        batch = Batch(revision, tuple(sorted(events.values(), key=lambda event: event.key)))
         for event in batch.events:
             self._attach(self._items.get(event.key), event.item)
         _fold(self._items, batch)

@@ -207,7 +207,8 @@ class Watches(Protocol):
     def watch(self, *prefixes: str, start: Revision) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Every batch from revision `start` on, in order, each revision once and whole, across all prefixes.
 
-        Reconnects and resumes by itself; the iterator raises `CompactedError` when it cannot. Leaving the scope ends it.
+        A quiet watch that is connected yields progress (a batch without events, of the present revision, which may be
+        one told before) every few seconds. Reconnects and resumes by itself; the iterator raises `CompactedError` when it cannot. Leaving the scope ends it.
         """
         ...
 
