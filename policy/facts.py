@@ -15,46 +15,58 @@ from registry.records import InvalidRecord, decode_instance
 
 logger = logging.getLogger(__name__)
 
+_Told = tuple[ServiceName, Protocol, frozenset[str]]
+"""What one instance says: its service, its protocol, the labels it carries."""
+
 
 class Facts:
     """The services there are, kept up to date by whoever feeds it the keys below `registry/`."""
 
     def __init__(self) -> None:
-        self._instances: dict[str, tuple[ServiceName, Protocol, frozenset[str]]] = {}
-        self._dirty: bool = True
+        self._instances: dict[str, _Told] = {}
+        self._members: dict[ServiceName, dict[str, _Told]] = {}
         self._services: dict[ServiceName, ServiceFacts] = {}
 
     def take(self, key: str, value: bytes | None) -> bool:
         """One key changed (None: deleted); whether that can matter to the compiler."""
         told = None if value is None else _read(key, value)
-        if told == self._instances.get(key):
+        known = self._instances.get(key)
+        if told == known:
             return False
         if told is None:
             del self._instances[key]
         else:
             self._instances[key] = told
-        before, self._dirty = self.services(), True
-        return self.services() != before
+        changed = False
+        for service in {one[0] for one in (told, known) if one is not None}:
+            changed |= self._fold(service, key, told)
+        return changed
 
     def services(self) -> dict[ServiceName, ServiceFacts]:
         """Every service with at least one registered instance. Where instances contradict each other the first key decides."""
-        if self._dirty:
-            self._services = self._folded()
-            self._dirty = False
-        return self._services
+        return dict(self._services)
 
-    def _folded(self) -> dict[ServiceName, ServiceFacts]:
-        found: dict[ServiceName, ServiceFacts] = {}
-        for key in sorted(self._instances):
-            service, protocol, labels = self._instances[key]
-            known = found.get(service)
-            found[service] = (
-                ServiceFacts(known.protocol, known.label_keys | labels) if known else ServiceFacts(protocol, labels)
-            )
-        return found
+    def _fold(self, service: ServiceName, key: str, told: _Told | None) -> bool:
+        """Find out again what is true of one service; whether that changed."""
+        members = self._members.setdefault(service, {})
+        if told is None or told[0] != service:
+            members.pop(key, None)
+        else:
+            members[key] = told
+        facts = None
+        if members:
+            _, protocol, _ = members[min(members)]
+            facts = ServiceFacts(protocol, frozenset().union(*(labels for _, _, labels in members.values())))
+        if facts == self._services.get(service):
+            return False
+        if facts is None:
+            del self._services[service], self._members[service]
+        else:
+            self._services[service] = facts
+        return True
 
 
-def _read(key: str, value: bytes) -> tuple[ServiceName, Protocol, frozenset[str]] | None:
+def _read(key: str, value: bytes) -> _Told | None:
     try:
         record = decode_instance(key, value)
     except InvalidRecord as error:

@@ -130,7 +130,7 @@ class Inputs:
                 self._items[event.key] = event.item
             touched.add(event.key)
             changed |= self._one(event, touched if not gap else set(), log=not first, gap=gap)
-        self.revision = max(self.revision, revision)
+        self.revision = revision
         return changed
 
     def _one(self, event: Event, touched: set[str], *, log: bool, gap: bool) -> Changed:

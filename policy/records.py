@@ -97,7 +97,7 @@ class LogEntry:
 
 
 Record = DocumentStatus | ControllerStatus | RolloutStatus | Pending | LogEntry
-T = TypeVar("T", DocumentStatus, ControllerStatus, RolloutStatus, Pending, LogEntry)
+T = TypeVar("T", bound=Record)
 
 
 @cache

@@ -153,9 +153,11 @@ def _syntax(error: yaml.YAMLError, text: str) -> Diagnostic:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         said = error.problem or "not YAML"
         said = f"{said}, {error.context}" if error.context else said
-        return diagnostic(
-            "not_yaml", f"not YAML: {said}", line=error.problem_mark.line + 1, column=error.problem_mark.column + 1
-        )
+        line, column = error.problem_mark.line + 1, error.problem_mark.column + 1
+        lines = text.splitlines()
+        if line > len(lines) > 0:  # at the end of the text, which is no line of its own
+            line, column = len(lines), len(lines[-1]) + 1
+        return diagnostic("not_yaml", f"not YAML: {said}", line=line, column=column)
     position = next((at for at, char in enumerate(text) if not (char.isprintable() or char in "\t\n\r\x85")), 0)
     line = text.count("\n", 0, position) + 1
     column = position - (text.rfind("\n", 0, position) + 1) + 1

@@ -18,7 +18,7 @@ BOMB = b"a: &a [1,1,1,1,1,1,1,1,1,1]\n" + b"".join(
     [
         (b"a: \xff", "not_utf8", 1, 1),
         (b"a: b\n" * (MAX_BYTES // 5 + 1), "too_large", 1, 1),
-        (b"a: [1,\nb: 2", "not_yaml", 3, 1),
+        (b"a: [1,\nb: 2", "not_yaml", 2, 5),
         (b"a: \x01", "not_yaml", 1, 4),
         (b"a: *b", "not_yaml", 1, 4),
         (b"[" * 40 + b"]" * 40, "too_deep", 1, 34),
