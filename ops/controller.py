@@ -1,0 +1,183 @@
+"""`weft controller`: one process that signs for hosts and serves operators, and compiles policy while it leads.
+
+What it does, each in a task of its own, so that none holds up another: it founds the mesh where there is none; follows
+roster and trust; serves the port for hosts (leader or not, with or without etcd, as soon as it knows which mesh it is);
+serves the operator API; and campaigns for leadership, under which it runs the policy compiler.
+
+How it fails: while etcd is away it says so and goes on with what it knows. It ends with `NotOurMeshError` where it cannot
+belong to the mesh in etcd and never served another, and with `OSError` where a port is taken. SIGTERM and SIGINT end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+
+from ops.api.hosts import hosts_app
+from ops.api.operator import Operator
+from ops.api.server import bind, serving
+from ops.controller_config import ControllerConfig
+from ops.founding import NotOurMeshError, found_mesh
+from ops.host_port import ServerCertificate
+from ops.membership import Membership
+from ops.metrics import ControllerMetrics
+from policy.publish import publish
+from proxy.config import Etcd
+from registry.election import campaign
+from registry.etcd import EtcdConfig, EtcdStore
+from registry.layout import Layout
+from registry.pki.authority import Authority
+from registry.pki.files import private_directory
+from registry.pki.issuer import Issuer, Lives
+from registry.store import Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+ROLE = "controller"
+RETRY = 1.0
+LOOK_AGAIN = 5.0
+
+
+async def run(config: ControllerConfig) -> None:
+    """Be a controller until SIGTERM or SIGINT."""
+    authority = Authority.load(config.ca.dir)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    store = await open_store(config.etcd)
+    try:
+        controller = asyncio.create_task(Controller(config, store=store, authority=authority).run())
+        ending = asyncio.create_task(ended.wait())
+        await asyncio.wait({controller, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if controller.done():
+            return controller.result()
+        logger.info("controller ends", extra={"host": config.host})
+        controller.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await controller
+    finally:
+        await store.close()
+
+
+class Controller:
+    """What `run` runs, over any store."""
+
+    def __init__(self, config: ControllerConfig, *, store: Store, authority: Authority) -> None:
+        self._config = config
+        self._store = store
+        self._authority = authority
+        self._membership = Membership(private_directory(config.state_dir) / "members.json")
+        self._metrics = ControllerMetrics()
+        self.hosts_port = 0
+        self.api_port = 0
+        self.ready = asyncio.Event()
+        """Set when both ports answer."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        api, hosts = bind(self._config.api.listen), bind(self._config.hosts.listen)
+        try:
+            async with serving(self._operator().app(), api) as self.api_port, asyncio.TaskGroup() as tasks:
+                logger.info("operator API answers", extra={"address": self._config.api.listen})
+                tasks.create_task(self._belong())
+                tasks.create_task(self._serve_hosts(hosts))
+                tasks.create_task(self._measure())
+        finally:
+            api.close()
+            hosts.close()
+
+    def _operator(self) -> Operator:
+        return Operator(
+            store=self._store,
+            host=self._config.host,
+            members=lambda: self._membership.current,
+            metrics=self._metrics,
+            root_digest=self._authority.root_digest,
+        )
+
+    async def _belong(self) -> None:
+        """Found or find the mesh, then follow it and stand for election."""
+        while True:
+            known = self._membership.current.layout
+            try:
+                await found_mesh(self._store, names=self._config.mesh, authority=self._authority, known=known)
+                break
+            except NotOurMeshError as error:
+                if known is None:
+                    raise
+                logger.error(
+                    "not the mesh this controller served", extra={"error.code": error.code, "error": str(error)}
+                )
+                await asyncio.sleep(LOOK_AGAIN)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._membership.run(self._store))
+            tasks.create_task(self._lead())
+
+    async def _lead(self) -> None:
+        """Stand for election for ever, and compile policy while elected."""
+        await self._membership.fresh.wait()
+        while True:
+            try:
+                async with campaign(self._store, ROLE, self._config.host, ttl=self._config.leader_ttl) as leadership:
+                    logger.info("leading", extra={"host": self._config.host, "revision": leadership.create_revision})
+                    self._metrics.leading.set(1)
+                    await publish(self._store, leadership, leader=self._config.host)
+            except StoreError as error:
+                logger.warning("not leading", extra={"error.code": error.code, "error": str(error)})
+            except Exception:  # a defect of the compiler must not end what hosts need
+                logger.exception("leading failed")
+            finally:
+                self._metrics.leading.set(0)
+            await asyncio.sleep(RETRY)
+
+    async def _serve_hosts(self, listener: socket.socket) -> None:
+        """Sign for hosts from the moment the mesh is known, be it from the disk."""
+        issuer = self._issuer(await self._membership.mesh())
+        certificate = ServerCertificate(issuer, host=self._config.host)
+        app = hosts_app(issuer, self._metrics)
+        async with serving(app, listener, tls=certificate.context) as self.hosts_port, asyncio.TaskGroup() as tasks:
+            logger.info("port for hosts answers", extra={"address": self._config.hosts.listen})
+            self.ready.set()
+            tasks.create_task(certificate.keep_fresh())
+            tasks.create_task(self._follow_trust(certificate))
+
+    async def _follow_trust(self, certificate: ServerCertificate) -> None:
+        while True:
+            await self._membership.changes()
+            certificate.trust(self._membership.current.roots or (self._authority.root_pem,))
+
+    def _issuer(self, mesh: Layout) -> Issuer:
+        return Issuer(
+            authority=self._authority,
+            mesh=mesh,
+            store=self._store,
+            members=lambda: self._membership.current,
+            lives=Lives(self._config.ca.leaf_ttl, self._config.ca.host_ttl),
+        )
+
+    async def _measure(self) -> None:
+        while True:
+            self._metrics.stale.set(self._membership.stale_since is not None)
+            self._metrics.revision.set(self._membership.current.revision)
+            self._metrics.hosts.set(len(self._membership.current.hosts))
+            await self._membership.changes()
+
+
+async def open_store(etcd: Etcd) -> EtcdStore:
+    """The store of a configuration's `[etcd]`."""
+    return await EtcdStore.connect(
+        EtcdConfig(
+            endpoints=etcd.endpoints,
+            root=etcd.root,
+            ca_file=etcd.ca_file,
+            cert_file=etcd.cert_file,
+            key_file=etcd.key_file,
+            username=etcd.username,
+            password_file=etcd.password_file,
+        )
+    )
