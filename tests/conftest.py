@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.etcd import etcd, etcd_config
+
+__all__ = ["etcd", "etcd_config"]
+
 
 @pytest.fixture
 def anyio_backend() -> str:
