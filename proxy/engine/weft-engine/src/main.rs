@@ -1,2 +1,61 @@
-//! x
-fn main() {}
+//! The data plane of Weft: it forwards what its snapshot says, and has no opinion of its own.
+//!
+//! Threads: one for control ([`control`]), and workers ([`worker`]) that share nothing but atomics. A request comes in over
+//! [`h1`], is decided and tried by [`exchange`] from the [`world`], and goes out over [`upstream`]; [`tls`] says who is who and
+//! [`observe`] counts.
+
+mod config;
+mod control;
+mod exchange;
+mod h1;
+mod io;
+mod log;
+mod observe;
+mod tls;
+mod upstream;
+mod worker;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::Config;
+
+const USAGE: &str = "usage: weft-engine --config FILE | --version";
+
+/// Something in the command line or the configuration is wrong.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let (first, second, rest) = (arguments.next(), arguments.next(), arguments.next());
+    match (first.as_ref().and_then(|word| word.to_str()), second, rest) {
+        (Some("--version"), None, None) => {
+            println!("weft-engine {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        (Some("--config"), Some(path), None) => start(PathBuf::from(path)),
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn start(path: PathBuf) -> ExitCode {
+    let config = match Config::load(&path) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("weft-engine: {error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    log::start(&config.log);
+    match control::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the engine ends");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What the engine serves, and the only one who changes it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use rustls_pki_types::CertificateDer;
+use serde_bytes::ByteBuf;
+use tokio::sync::{mpsc, oneshot, watch};
+use weft_core::caller::Local;
+use weft_model::Refusal;
+use weft_model::frame::{FromEngine, SCHEMA};
+
+use super::sockets::{BindError, Bound, bind};
+use super::state::Saved;
+use crate::observe::{Gauges, Scraped};
+use crate::tls::Trust;
+use crate::worker::{Command, Handle};
+use crate::world::{Builder, Revisions, World};
+
+/// What is asked of the core; every request is answered once.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// A change of the snapshot.
+    Apply {
+        change: Change,
+        answer: oneshot::Sender<FromEngine>,
+    },
+    /// A certificate and key; an empty chain forgets it.
+    Identity {
+        epoch: u64,
+        name: String,
+        chain: Vec<ByteBuf>,
+        key: ByteBuf,
+        answer: oneshot::Sender<FromEngine>,
+    },
+    /// Bundles and revocations.
+    Trust {
+        epoch: u64,
+        bundles: BTreeMap<String, Vec<ByteBuf>>,
+        revoked: Vec<String>,
+        answer: oneshot::Sender<FromEngine>,
+    },
+    /// Accept no more; answered when it is so.
+    Drain { answer: oneshot::Sender<()> },
+}
+
+/// An `apply` frame.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) base: u64,
+    pub(crate) generation: u64,
+    pub(crate) policy: u64,
+    pub(crate) registry: u64,
+    pub(crate) reset: bool,
+    pub(crate) set: BTreeMap<String, ByteBuf>,
+    pub(crate) delete: Vec<String>,
+}
+
+/// Owns the world.
+#[derive(Debug)]
+pub(crate) struct Core {
+    world: Arc<World>,
+    builder: Builder,
+    workers: Arc<[Handle]>,
+    /// The newest; the disk's thread and whoever looks take it when they can.
+    latest: watch::Sender<Arc<World>>,
+    serving: Arc<AtomicBool>,
+}
+
+// === impl Core ===
+
+impl Core {
+    /// Serves nothing yet.
+    pub(crate) fn new(
+        workers: Arc<[Handle]>,
+        latest: watch::Sender<Arc<World>>,
+        serving: Arc<AtomicBool>,
+    ) -> Self {
+        let world = latest.borrow().clone();
+        Self { world, builder: Builder::default(), workers, latest, serving }
+    }
+
+    /// Serves what was saved. What cannot be used of it is said in the log, and the rest is served.
+    pub(crate) async fn restore(&mut self, saved: Saved) {
+        let Saved { served, keys } = saved;
+        if let Err(message) = self.trust(served.bundles, served.revoked).await {
+            tracing::warn!(error = %message, "the trust on disk cannot be used");
+        }
+        let change = Change {
+            base: 0,
+            generation: served.generation,
+            policy: served.policy,
+            registry: served.registry,
+            reset: true,
+            set: served.sections,
+            delete: Vec::new(),
+        };
+        // Identities are built for a realm, which the host section names: it is known before them, and so before any port is open.
+        let snapshot = self.world.snapshot.apply(true, &change.set, &[]);
+        if let Ok(snapshot) = &snapshot
+            && let Some(host) = &snapshot.host
+            && let Ok(tls) = self.world.tls.at(&Local::of(host))
+        {
+            self.world = Arc::new(self.world.with_tls(tls));
+        }
+        for (name, keys) in keys {
+            if let Err(message) = self.identity(&name, keys.chain, keys.key).await {
+                tracing::warn!(identity = %name, error = %message, "an identity on disk cannot be used");
+            }
+        }
+        match self.apply(change).await {
+            Ok(generation) => tracing::info!(generation, "serving what was on disk"),
+            Err(nack) => tracing::error!(?nack, "the snapshot on disk cannot be served; waiting for the agent"),
+        }
+    }
+
+    /// Answers until nobody can ask any more.
+    pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        while let Some(ask) = asked.recv().await {
+            // Whoever asked may be gone; what was done stays done.
+            match ask {
+                Ask::Apply { change, answer } => {
+                    let said = match self.apply(change).await {
+                        Ok(generation) => FromEngine::Ack { generation },
+                        Err(nack) => nack,
+                    };
+                    drop(answer.send(said));
+                }
+                Ask::Identity { epoch, name, chain, key, answer } => {
+                    let done = self.identity(&name, chain, key).await;
+                    drop(answer.send(epoch_answer(epoch, done)));
+                }
+                Ask::Trust { epoch, bundles, revoked, answer } => {
+                    let done = self.trust(bundles, revoked).await;
+                    drop(answer.send(epoch_answer(epoch, done)));
+                }
+                Ask::Drain { answer } => {
+                    let closed = self.world.places.keys().copied().collect();
+                    self.publish(self.world.drained(), Bound::new(), closed).await;
+                    let _ = answer.send(());
+                }
+            }
+        }
+    }
+
+    async fn apply(&mut self, change: Change) -> Result<u64, FromEngine> {
+        let generation = change.generation;
+        if !change.reset && change.base != self.world.generation {
+            let message = format!("this engine serves generation {}, not {}", self.world.generation, change.base);
+            return Err(nack(generation, String::new(), "rebase", String::new(), message));
+        }
+        let refused = |refusal: Refusal| {
+            nack(generation, refusal.section, refusal.code.as_str(), refusal.path, refusal.message)
+        };
+        let snapshot = self.world.snapshot.apply(change.reset, &change.set, &change.delete).map_err(refused)?;
+        let mut tls = self.world.tls.clone();
+        if let Some(host) = &snapshot.host {
+            tls = tls.at(&Local::of(host)).map_err(|error| {
+                nack(generation, "host".to_owned(), "invalid_section", String::new(), error.to_string())
+            })?;
+        }
+        let revisions = Revisions { generation, policy: change.policy, registry: change.registry };
+        let next = self.builder.build(&self.world, snapshot, tls, revisions).map_err(refused)?;
+        let (opened, closed) = self.listen(&next).map_err(|error| unbound(generation, &next, &error))?;
+        self.builder.publish(&next);
+        self.publish(next, opened, closed).await;
+        self.serving.store(true, Relaxed);
+        tracing::info!(generation, policy = change.policy, registry = change.registry, "serving");
+        Ok(generation)
+    }
+
+    async fn identity(&mut self, name: &str, chain: Vec<ByteBuf>, key: ByteBuf) -> Result<(), String> {
+        let tls = if chain.is_empty() {
+            self.world.tls.without_identity(name)
+        } else {
+            let tls = self.world.tls.with_identity(name, der(chain), key.into_vec());
+            tls.map_err(|error| error.to_string())?
+        };
+        self.publish(self.world.with_tls(tls), Bound::new(), Vec::new()).await;
+        tracing::info!(identity = name, "identity changed");
+        Ok(())
+    }
+
+    async fn trust(&mut self, bundles: BTreeMap<String, Vec<ByteBuf>>, revoked: Vec<String>) -> Result<(), String> {
+        let bundles = bundles.into_iter().map(|(domain, certificates)| (domain, der(certificates))).collect();
+        let trust = Trust::new(bundles, revoked)?;
+        if trust.is_same(&self.world.tls.trust) {
+            return Ok(());
+        }
+        let tls = self.world.tls.with_trust(trust).map_err(|error| error.to_string())?;
+        self.publish(self.world.with_tls(tls), Bound::new(), Vec::new()).await;
+        tracing::info!("trust changed");
+        Ok(())
+    }
+
+    /// Binds what is new and says what is gone; sockets whose address stays are not touched.
+    fn listen(&self, next: &World) -> Result<(Bound, Vec<SocketAddr>), BindError> {
+        if self.world.draining {
+            return Ok((Bound::new(), Vec::new()));
+        }
+        let now = &self.world.places;
+        let fresh = next.places.keys().copied().filter(|address| !now.contains_key(address));
+        let opened = bind(fresh, self.workers.len())?;
+        let closed = now.keys().copied().filter(|address| !next.places.contains_key(address)).collect();
+        Ok((opened, closed))
+    }
+
+    /// Hands every worker the new world and returns when the last of them serves it. What was served before is freed here.
+    async fn publish(&mut self, world: World, mut opened: Bound, closed: Vec<SocketAddr>) {
+        let world = Arc::new(world);
+        let mut waiting = Vec::with_capacity(self.workers.len());
+        for worker in &*self.workers {
+            let (done, told) = oneshot::channel();
+            let own = opened.iter_mut().filter_map(|(address, sockets)| Some((*address, sockets.pop()?))).collect();
+            let command = Command::Serve { world: Arc::clone(&world), opened: own, closed: closed.clone(), done };
+            // A dead worker ends the process; the watchdog sees to it.
+            if worker.commands.send(command).is_ok() {
+                waiting.push(told);
+            }
+        }
+        for told in waiting {
+            drop(told.await);
+        }
+        self.world = Arc::clone(&world);
+        self.latest.send_replace(world);
+    }
+}
+
+/// What `welcome` says of a world.
+pub(crate) fn welcome(world: &World) -> FromEngine {
+    FromEngine::Welcome {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        base: world.generation,
+        policy: world.policy,
+        registry: world.registry,
+        pid: std::process::id(),
+    }
+}
+
+/// What a scrape needs to know of a world.
+pub(crate) fn gauges(world: &World) -> Gauges {
+    Gauges {
+        generation: world.generation,
+        policy: world.policy,
+        registry: world.registry,
+        draining: world.draining,
+        certificates: world.tls.certificates().map(|(name, facts)| (name.to_owned(), facts.not_after)).collect(),
+    }
+}
+
+/// What the workers let a scrape read.
+pub(crate) fn scraped(workers: &[Handle]) -> Vec<Scraped> {
+    workers.iter().map(|worker| worker.scraped.clone()).collect()
+}
+
+fn der(certificates: Vec<ByteBuf>) -> Vec<CertificateDer<'static>> {
+    certificates.into_iter().map(|bytes| CertificateDer::from(bytes.into_vec())).collect()
+}
+
+fn nack(generation: u64, section: String, code: &str, path: String, message: String) -> FromEngine {
+    tracing::warn!(generation, section, error.code = code, path, message, "an apply was refused");
+    FromEngine::Nack { generation, section, code: code.to_owned(), path, message }
+}
+
+fn unbound(generation: u64, world: &World, error: &BindError) -> FromEngine {
+    let listeners = &world.snapshot.listeners;
+    let name = listeners.iter().find(|(_, listener)| listener.address() == error.address).map(|(name, _)| name);
+    let section = name.map_or_else(String::new, |name| format!("listener/{name}"));
+    let message = format!("{} cannot be listened on: {}", error.address, error.error);
+    nack(generation, section, "bind_failed", "address".to_owned(), message)
+}
+
+fn epoch_answer(epoch: u64, done: Result<(), String>) -> FromEngine {
+    match done {
+        Ok(()) => FromEngine::EpochAck { epoch },
+        Err(message) => {
+            tracing::warn!(epoch, message, "identity or trust was refused");
+            FromEngine::EpochNack { epoch, message }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The control thread: the agent's socket, the snapshot, its publication to the workers, the disk.
+//!
+//! One task ([`core::Core`]) owns what the engine serves and changes it, one request at a time; connections only carry frames.
+//! A change is parsed and built whole, its listeners are bound, then every worker is handed the new world, and only when the
+//! last of them has it is the change acknowledged. An agent may vanish at any byte: what was published stays.
+
+mod admin;
+mod connection;
+mod core;
+mod disk;
+mod frames;
+mod inspect;
+mod saver;
+mod sockets;
+mod socket;
+mod start;
+mod state;
+mod watchdog;
+
+pub(crate) use start::run;

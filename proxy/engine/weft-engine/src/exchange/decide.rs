@@ -1,0 +1,346 @@
+//! What happens to a request: by whom, to whom, under which rule. Everything is decided at one moment, from one world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_core::access::Call;
+use weft_core::path::{Place as PathPlace, Refused, admit, admit_encoded};
+use weft_core::reason::{Error, Reason};
+use weft_core::route::{Chosen, Part, Request, host_of, serves_host};
+use weft_core::target::Choice;
+use weft_http1::{FieldId, Framing, RequestHead};
+use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol};
+
+use super::fields::Seen;
+use crate::h1::{Answer, Connection};
+use crate::observe::{Event, Label};
+use crate::tls::Identity;
+use crate::worker::Worker;
+use crate::world::{Action, Caller, Cluster, Gateway, Place, Rule, Service, Subset, Target, World};
+
+/// A decision, with the names it is counted under.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub(super) source: Label,
+    pub(super) destination: Label,
+    pub(super) route: Label,
+    pub(super) plan: Result<Plan, Error>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Send it on.
+    Forward(Forward),
+    /// Say this.
+    Answer(Answer),
+}
+
+/// Where a request goes, and how.
+#[derive(Debug)]
+pub(super) struct Forward {
+    pub(super) rule: Arc<Rule>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) way: Way,
+    /// From the end of the request to the final response head.
+    pub(super) timeout: Duration,
+    /// In place of the request's own host.
+    pub(super) host: Option<Box<str>>,
+    /// Bytes of a body; 0: no bound.
+    pub(super) max_body: u64,
+}
+
+/// The way to an instance.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// To one of a subset, over mutual TLS.
+    Mesh {
+        subset: Subset,
+        /// As whom; `None`: there is no certificate to show.
+        identity: Option<Arc<Identity>>,
+    },
+    /// To the one that was asked for, on this host's loopback.
+    Here {
+        /// Its place among the members.
+        member: usize,
+    },
+}
+
+/// Decides; the head's target is what goes on afterwards.
+pub(super) fn decide(connection: &Connection, head: &mut RequestHead, worker: &Worker) -> Decision {
+    let world = worker.world();
+    match world.places.get(&connection.address).map(|place| &**place) {
+        Some(Place::Outbound { caller, upstream }) => outbound(head, worker, &world, caller, upstream),
+        Some(Place::Inbound) => inbound(connection, head, worker, &world),
+        Some(Place::Gateway { gateway, listener }) => public(head, worker, &world, gateway, listener),
+        None => Decision::refused(Label::NONE, Label::NONE, Error::new(Reason::Draining, "this listener is closing")),
+    }
+}
+
+fn outbound(
+    head: &mut RequestHead,
+    worker: &Worker,
+    world: &World,
+    caller: &Arc<Caller>,
+    upstream: &Arc<str>,
+) -> Decision {
+    let Some(service) = world.services.get(upstream) else {
+        let error = Error::new(Reason::NoRoute, format!("{upstream} is not known here"));
+        return Decision::refused(caller.label, Label::of(upstream), error);
+    };
+    let refused = |error| Decision::refused(caller.label, service.cluster.label, error);
+    let rules = &service.rules;
+    let path = match admit(text(head.path()), rules.looks_at_path, PathPlace::Mesh) {
+        Ok(path) => path.into_owned_if_needed(),
+        Err(why) => return refused(ambiguous(why)),
+    };
+    let request = Request {
+        host: "",
+        method: text(head.method_name()),
+        path: path.as_deref().unwrap_or(text(head.path())),
+        caller: Some(&caller.id),
+    };
+    let chosen = rules.routes.choose(request, &Seen(head.fields()));
+    let (rule, part) = match chosen {
+        Some(Chosen { route, part, .. }) => (&rules.rules[route], part),
+        None => (&rules.fallback, Part::Whole),
+    };
+    let choice = Chooser { worker, world, caller, looked: rules.looks_at_path, max_body: 0 };
+    choice.follow(head, rule, part, service.cluster.label, "http")
+}
+
+fn inbound(connection: &Connection, head: &mut RequestHead, worker: &Worker, world: &World) -> Decision {
+    let Some(peer) = &connection.peer else {
+        return Decision::refused(Label::NONE, Label::NONE, Error::new(Reason::Internal, "the caller is not known"));
+    };
+    let Some(service) = world.services.get(&peer.service) else {
+        let error = Error::new(Reason::NoEndpoint, format!("{} does not run here any more", peer.service));
+        return Decision::refused(peer.label, Label::of(&peer.service), error);
+    };
+    let Service { rules, cluster } = service;
+    let refused = |error| Decision::refused(peer.label, cluster.label, error);
+    if let Err(why) = admit(text(head.path()), rules.looks_at_path, PathPlace::Mesh) {
+        return refused(ambiguous(why));
+    }
+    let call = Call { caller: Some(&peer.caller), method: text(head.method_name()), path: text(head.path()) };
+    let verdict = rules.access.judge(call);
+    if let Some(shadow) = verdict.shadow
+        && shadow.decision != verdict.enforced.decision
+    {
+        let denied = shadow.decision == Allowed::Deny;
+        worker.counters.event(if denied { Event::ShadowDenied } else { Event::ShadowAllowed });
+    }
+    if verdict.enforced.decision == Allowed::Deny {
+        let error = format!("{} may not call {}", peer.caller.label(), cluster.name);
+        return refused(Error::new(Reason::Denied, error));
+    }
+    let Some(member) = cluster.here(&peer.instance) else {
+        let error = format!("{} of {} does not run here any more", peer.instance, cluster.name);
+        return refused(Error::new(Reason::NoEndpoint, error));
+    };
+    let rule = Arc::clone(&rules.inbound);
+    Decision {
+        source: peer.label,
+        destination: cluster.label,
+        route: rule.label,
+        plan: Ok(Plan::Forward(Forward {
+            timeout: callers_patience(head).unwrap_or(rule.timeout),
+            rule,
+            cluster: Arc::clone(cluster),
+            way: Way::Here { member },
+            host: None,
+            max_body: 0,
+        })),
+    }
+}
+
+fn public(
+    head: &mut RequestHead,
+    worker: &Worker,
+    world: &World,
+    gateway: &Arc<Gateway>,
+    listener: &Arc<str>,
+) -> Decision {
+    let source = Label::NONE;
+    let refused = |error| Decision::refused(source, Label::NONE, error);
+    let host = host_of(text(head.authority())).into_owned();
+    let Some(port) = gateway.listeners.get(&**listener).filter(|port| serves_host(&port.hosts, &host)) else {
+        return refused(Error::new(Reason::NoRoute, format!("host {host:?} is not served here")));
+    };
+    if let Some(to) = port.redirect_to.as_ref() {
+        let location = elsewhere(&to.scheme, &host, to.port, text(head.target()));
+        return Decision::answered(source, Label::NONE, redirect(308, location));
+    }
+    let looked = gateway.routes.looks_at_path() || world.looks_at_path;
+    let plain = match admit(text(head.path()), looked, PathPlace::Gateway) {
+        Ok(path) => path.into_owned_if_needed(),
+        Err(why) => return refused(ambiguous(why)),
+    };
+    if let Some(plain) = plain
+        && retarget(head, &plain).is_err()
+    {
+        return refused(Error::new(Reason::BadRequest, "the path cannot be made plain"));
+    }
+    let caller = &gateway.caller;
+    let request =
+        Request { host: &host, method: text(head.method_name()), path: text(head.path()), caller: None };
+    let Some(chosen) = gateway.routes.choose(request, &Seen(head.fields())) else {
+        let error = format!("no route for {host}{}", text(head.path()));
+        return refused(Error::new(Reason::NoRoute, error));
+    };
+    let rule = &gateway.rules[chosen.route];
+    if gateway.max_body > 0 && matches!(head.framing(), Framing::Length(length) if length > gateway.max_body) {
+        return refused(Error::new(Reason::TooLarge, format!("a body may have {} bytes here", gateway.max_body)));
+    }
+    let choice = Chooser { worker, world, caller, looked, max_body: gateway.max_body };
+    choice.follow(head, rule, chosen.part, Label::NONE, scheme(port))
+}
+
+/// What is needed to follow a rule.
+struct Chooser<'a> {
+    worker: &'a Worker,
+    world: &'a World,
+    caller: &'a Arc<Caller>,
+    looked: bool,
+    max_body: u64,
+}
+
+impl Chooser<'_> {
+    fn follow(self, head: &mut RequestHead, rule: &Arc<Rule>, part: Part, whole: Label, scheme: &str) -> Decision {
+        let source = self.caller.label;
+        let decision = |destination, plan| Decision { source, destination, route: rule.label, plan };
+        if let Err(why) = admit_encoded(text(head.path()), self.looked, rule.permits_encoded) {
+            return decision(whole, Err(ambiguous(why)));
+        }
+        let (targets, split, rewrite) = match &rule.action {
+            Action::Forward { targets, split, rewrite } => (targets, split, rewrite),
+            Action::Respond { code, body } => {
+                let said = Answer { status: *code, reason: None, location: None, body: body.to_string().into() };
+                return decision(whole, Ok(Plan::Answer(said)));
+            }
+            Action::Redirect { scheme: to, host, path, code } => {
+                let authority = host.as_deref().unwrap_or(text(head.authority()));
+                let target = path.as_deref().unwrap_or(text(head.target()));
+                let location = format!("{}://{authority}{target}", to.as_deref().unwrap_or(scheme));
+                return decision(whole, Ok(Plan::Answer(redirect(*code, location))));
+            }
+        };
+        let empty = |place: usize| self.cluster(&targets[place]).is_none();
+        let choice = split.choose(&mut *self.worker.rng.borrow_mut(), empty);
+        let target = match choice {
+            Choice::To(place) => &targets[place],
+            Choice::Spilled { to, .. } => {
+                self.worker.counters.event(Event::Spilled);
+                &targets[to]
+            }
+            Choice::Empty { from } => {
+                let service = &targets[from].service;
+                let error = Error::new(Reason::NoEndpoint, format!("{service} has no instance for this rule"));
+                return decision(Label::of(service), Err(error));
+            }
+        };
+        let Some(cluster) = self.cluster(target) else {
+            return decision(whole, Err(Error::new(Reason::Internal, "the chosen target is empty")));
+        };
+        if let Some(prefix) = &rewrite.path_prefix {
+            let path = part.rewrite(text(head.path()), prefix);
+            if retarget(head, &path).is_err() {
+                return decision(cluster.label, Err(Error::new(Reason::Internal, "the rewritten path is none")));
+            }
+        }
+        let forward = Forward {
+            rule: Arc::clone(rule),
+            cluster: Arc::clone(cluster),
+            way: Way::Mesh {
+                subset: target.subset,
+                identity: self.world.tls.identity(&self.caller.name).cloned(),
+            },
+            timeout: rule.timeout,
+            host: rewrite.host.as_deref().map(Box::from),
+            max_body: self.max_body,
+        };
+        decision(cluster.label, Ok(Plan::Forward(forward)))
+    }
+
+    fn cluster(&self, target: &Target) -> Option<&Arc<Cluster>> {
+        let cluster = &self.world.services.get(&target.service)?.cluster;
+        cluster.subset(target.subset).is_some_and(|subset| !subset.is_empty()).then_some(cluster)
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    fn refused(source: Label, destination: Label, error: Error) -> Self {
+        Self { source, destination, route: Label::NONE, plan: Err(error) }
+    }
+
+    fn answered(source: Label, destination: Label, said: Answer) -> Self {
+        Self { source, destination, route: Label::NONE, plan: Ok(Plan::Answer(said)) }
+    }
+}
+
+/// A path that was changed, or nothing where it stays as it is.
+trait IntoOwnedIfNeeded {
+    fn into_owned_if_needed(self) -> Option<String>;
+}
+
+impl IntoOwnedIfNeeded for std::borrow::Cow<'_, str> {
+    fn into_owned_if_needed(self) -> Option<String> {
+        match self {
+            Self::Borrowed(_) => None,
+            Self::Owned(changed) => Some(changed),
+        }
+    }
+}
+
+/// How long the calling engine waits for the head.
+fn callers_patience(head: &RequestHead) -> Option<Duration> {
+    if !head.fields().has(FieldId::Weft) {
+        return None;
+    }
+    let value = head.fields().joined(super::request::TIMEOUT)?;
+    std::str::from_utf8(&value).ok()?.parse().ok().map(Duration::from_millis)
+}
+
+/// The target with another path; its query stays.
+fn retarget(head: &mut RequestHead, path: &str) -> Result<(), weft_http1::Reject> {
+    let target = match head.query() {
+        Some(query) => [path.as_bytes(), b"?", query].concat(),
+        None => path.as_bytes().to_vec(),
+    };
+    head.set_target(&target)
+}
+
+fn redirect(code: u16, location: String) -> Answer {
+    Answer { status: code, reason: None, body: format!("{location}\n").into(), location: Some(location) }
+}
+
+fn elsewhere(scheme: &str, host: &str, port: u16, target: &str) -> String {
+    match (scheme, port) {
+        ("https", 443) | ("http", 80) => format!("{scheme}://{host}{target}"),
+        _ => format!("{scheme}://{host}:{port}{target}"),
+    }
+}
+
+fn scheme(listener: &GatewayListener) -> &'static str {
+    match listener.protocol {
+        GatewayProtocol::Http => "http",
+        GatewayProtocol::Https => "https",
+    }
+}
+
+fn ambiguous(why: Refused) -> Error {
+    Error::new(
+        Reason::BadRequest,
+        match why {
+            Refused::Ambiguous => "dot segments and `//` are not taken between services where rules look at the path",
+            Refused::Encoded => "`%2f`, `%5c` and `%00` are not taken by this rule",
+        },
+    )
+}
+
+/// The codec lets only ASCII through.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}

@@ -1,0 +1,14 @@
+//! A request's fields as rules see them.
+
+use std::borrow::Cow;
+
+use weft_core::route;
+
+/// Looks fields up for rules.
+pub(super) struct Seen<'a>(pub(super) &'a weft_http1::Fields);
+
+impl route::Fields for Seen<'_> {
+    fn field(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.joined(name.as_bytes())
+    }
+}

@@ -1,0 +1,408 @@
+//! The tries of one request.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weft_core::balance::Pick;
+use weft_core::endpoint::Member;
+use weft_core::outlier::Outcome;
+use weft_core::reason::{Error, Reason};
+use weft_core::retry::{Attempt, Failure, Stop, Verdict};
+use weft_http1::{FieldId, Fields, Framing, Reject};
+
+use super::attempt::{Patience, Trouble, Upload, attempt};
+use super::decide::{Forward, Way};
+use super::request::{Public, encode_try, prepare};
+use super::respond::{Answered, respond};
+use super::{CLIENT_LEFT, End, answer};
+use crate::h1::{Answer, Connection, Fate, Relay, RelayError, Scratch};
+use crate::observe::{Direction, Event};
+use crate::tls::{Configs, TlsReason};
+use crate::upstream::{self, ConnectError, Key, MOST_AGE, Secure, connect};
+use crate::worker::Worker;
+use crate::world::Place;
+
+/// Where one try goes.
+#[derive(Clone, Copy, Debug)]
+enum Where {
+    /// The balancer's choice.
+    Picked(Pick),
+    /// The one that was asked for.
+    Here(usize),
+}
+
+/// How one try ended without an answer to be forwarded.
+#[derive(Debug)]
+struct Failed {
+    failure: Failure,
+    error: Error,
+    attempt: Attempt,
+    host_unreachable: bool,
+}
+
+static NO_TRAILERS: Fields = Fields::new();
+
+/// Tries until there is an answer to forward, or none is to be had.
+pub(super) async fn forward(
+    connection: &mut Connection,
+    worker: &Worker,
+    scratch: &mut Scratch,
+    plan: Forward,
+    started: Instant,
+) -> End {
+    let Some(_permit) = plan.cluster.capacity.requests.acquire() else {
+        let error = Error::new(Reason::Overloaded, format!("{} has no room for another request", plan.cluster.name));
+        return answer(connection, worker, scratch, &Answer::from(&error)).await;
+    };
+    let _deposit = plan.cluster.budget.deposit();
+    prepare_request(connection, worker, scratch, &plan);
+    let mut upload = Upload { relay: Relay::new(scratch.request.framing(), plan.max_body), done: None };
+    if scratch.request.framing() == Framing::None {
+        upload.done = Some(started);
+    }
+    Tries { worker, plan: &plan, upload, failed: Vec::new(), retries: 0, withdrawal: None }.run(connection, scratch).await
+}
+
+fn prepare_request(connection: &Connection, worker: &Worker, scratch: &mut Scratch, plan: &Forward) {
+    let world = worker.world();
+    let public = match (connection.direction, world.places.get(&connection.address).map(|place| &**place)) {
+        (Direction::Gateway, Some(Place::Gateway { gateway, .. })) => Some(Public {
+            gateway,
+            scheme: if connection.stream.is_tls() { "https" } else { "http" },
+            ip: connection.ip,
+        }),
+        _ => None,
+    };
+    prepare(scratch, connection, public.as_ref(), &mut *worker.rng.borrow_mut());
+    let keeps = scratch.request.framing() != Framing::None && plan.rule.retry.may_need_body();
+    scratch.replay.start(keeps.then(|| std::rc::Rc::clone(&worker.replay)));
+}
+
+/// The state of a request over its tries.
+struct Tries<'a> {
+    worker: &'a Worker,
+    plan: &'a Forward,
+    upload: Upload,
+    failed: Vec<usize>,
+    retries: u32,
+    withdrawal: Option<weft_core::budget::Withdrawal>,
+}
+
+// === impl Tries ===
+
+impl Tries<'_> {
+    async fn run(mut self, connection: &mut Connection, scratch: &mut Scratch) -> End {
+        let mut fresh = false;
+        loop {
+            let place = match self.place() {
+                Ok(place) => place,
+                Err(error) => return self.give_up(connection, scratch, error).await,
+            };
+            let ended = self.once(connection, scratch, place, fresh).await;
+            let failed = match ended {
+                Ok(end) => return end,
+                Err(failed) => failed,
+            };
+            let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
+            match self.plan.rule.retry.judge(method, failed.attempt, failed.failure, self.retries) {
+                Verdict::AgainFree => fresh = true,
+                Verdict::Again => {
+                    if !self.again(&failed, place).await {
+                        return self.give_up(connection, scratch, failed.error).await;
+                    }
+                    fresh = false;
+                }
+                Verdict::Stop(Stop::Exhausted) if self.retries > 0 => {
+                    let detail = format!("tried {} times; the last time: {}", self.retries + 1, failed.error);
+                    return self.give_up(connection, scratch, Error::new(Reason::RetryExhausted, detail)).await;
+                }
+                Verdict::Stop(_) => return self.give_up(connection, scratch, failed.error).await,
+            }
+        }
+    }
+
+    /// Takes from the budget and pauses; `false`: there is no budget or no time left.
+    async fn again(&mut self, failed: &Failed, place: Where) -> bool {
+        self.withdrawal = None;
+        self.withdrawal = self.plan.cluster.budget.withdraw();
+        if self.withdrawal.is_none() {
+            self.worker.counters.event(Event::RetryOverBudget);
+            return false;
+        }
+        self.worker.counters.event(Event::Retry);
+        self.retries += 1;
+        if let Where::Picked(pick) = place {
+            self.failed.push(pick.member);
+        }
+        let pause = self.plan.rule.retry.backoff(self.retries, &mut *self.worker.rng.borrow_mut());
+        if pause >= self.remaining() {
+            return false;
+        }
+        tracing::debug!(service = %self.plan.cluster.name, error = %failed.error, retry = self.retries, "tried again");
+        tokio::time::sleep(pause).await;
+        true
+    }
+
+    fn place(&self) -> Result<Where, Error> {
+        match &self.plan.way {
+            Way::Here { member } => Ok(Where::Here(*member)),
+            Way::Mesh { subset, .. } => {
+                let picked = self.worker.pick(&self.plan.cluster, *subset, &self.failed, Instant::now());
+                picked.map(Where::Picked).ok_or_else(|| {
+                    Error::new(Reason::NoEndpoint, format!("{} has no instance to ask", self.plan.cluster.name))
+                })
+            }
+        }
+    }
+
+    /// One try; `Ok` where the exchange is over by it.
+    async fn once(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        place: Where,
+        fresh: bool,
+    ) -> Result<End, Failed> {
+        let cluster = &self.plan.cluster;
+        let member = &cluster.members.list()[place.member()];
+        let _active = member.state.begin();
+        let began = Instant::now();
+        let remaining = self.remaining();
+        let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
+        let head = self.plan.rule.retry.try_timeout(method, self.retries, remaining);
+        let mut upstream = match self.upstream(member, place, fresh, head).await {
+            Ok(upstream) => upstream,
+            Err(failed) => {
+                self.report(place, Err(&failed), began, head);
+                return Err(failed);
+            }
+        };
+        let ended = self.upload.relay.is_decoded().then(|| match self.upload.relay.had_trailers() {
+            true => connection.decoder.trailers(),
+            false => &NO_TRAILERS,
+        });
+        encode_try(scratch, self.plan, head, ended);
+        self.upload.relay.restart();
+        let patience = Patience { head, stream: cluster.traffic.stream_idle };
+        let outcome = attempt(connection, &mut upstream, scratch, &mut self.upload, patience).await;
+        let tried = Attempt {
+            sent: true,
+            seen: false,
+            reused: upstream.reused,
+            replayable: scratch.replay.kept().is_some(),
+        };
+        match outcome {
+            Ok(()) => self.judge_head(scratch, tried, place, began, head)?,
+            Err(Trouble::Downstream(error)) => return Ok(self.downstream(connection, scratch, error).await),
+            Err(trouble) => {
+                let failed = self.trouble(trouble, tried);
+                self.report(place, Err(&failed), began, head);
+                return Err(failed);
+            }
+        }
+        let peer = self.peers_reason(scratch);
+        let answered = Answered { worker: self.worker, plan: self.plan, peer };
+        Ok(respond(connection, upstream, scratch, &mut self.upload, answered).await)
+    }
+
+    /// Whether the answer is to be forwarded; reports it either way.
+    fn judge_head(
+        &self,
+        scratch: &Scratch,
+        tried: Attempt,
+        place: Where,
+        began: Instant,
+        head: Duration,
+    ) -> Result<(), Failed> {
+        let status = scratch.response.status();
+        let failure = self.peers_reason(scratch).map_or(Failure::Status(status), Failure::Peer);
+        let counts = failure.counts();
+        let failed = Failed {
+            failure,
+            error: Error::new(Reason::RetryExhausted, format!("status {status}")),
+            attempt: tried,
+            host_unreachable: false,
+        };
+        self.report(place, if counts { Err(&failed) } else { Ok(()) }, began, head);
+        let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
+        // An answer that cannot be tried again is better than none.
+        match self.plan.rule.retry.judge(method, tried, failure, self.retries) {
+            Verdict::Again if status >= 400 && self.has_budget() => Err(failed),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_budget(&self) -> bool {
+        let (_, retries) = self.plan.cluster.budget.under_way();
+        let room = self.withdrawal.is_some() || self.plan.cluster.budget.withdraw().is_some();
+        if !room {
+            tracing::debug!(service = %self.plan.cluster.name, retries, "the retry budget is spent");
+            self.worker.counters.event(Event::RetryOverBudget);
+        }
+        room
+    }
+
+    /// What a peer engine says for itself. The application behind it cannot: its engine takes the field off.
+    fn peers_reason(&self, scratch: &Scratch) -> Option<Reason> {
+        match self.plan.way {
+            Way::Mesh { .. } => Reason::parse(scratch.response.get(FieldId::XWeftReason)?),
+            Way::Here { .. } => None,
+        }
+    }
+
+    async fn upstream(
+        &self,
+        member: &Member,
+        place: Where,
+        fresh: bool,
+        most: Duration,
+    ) -> Result<Box<upstream::Connection>, Failed> {
+        let now = Instant::now();
+        let cluster = &self.plan.cluster;
+        let (address, identity) = match &self.plan.way {
+            Way::Here { .. } => ((std::net::Ipv4Addr::LOCALHOST, member.endpoint.port).into(), None),
+            Way::Mesh { identity, .. } => {
+                let identity = identity.as_ref().ok_or_else(|| no_identity(&cluster.name))?;
+                (member.endpoint.address, Some(identity))
+            }
+        };
+        let key = Key::new(&member.state, address, identity.map_or(0, |identity| identity.id));
+        if !fresh && let Some(known) = self.worker.pool.take(key, now) {
+            self.worker.counters.event(Event::Reused);
+            return Ok(known);
+        }
+        let full = |what| Failed::undelivered(Error::new(Reason::Overloaded, format!("{} has too many {what}", cluster.name)));
+        let permit = cluster.capacity.connections.acquire().ok_or_else(|| full("connections"))?;
+        let _waiting = cluster.capacity.pending.acquire().ok_or_else(|| full("requests waiting for a connection"))?;
+        let _pending = member.state.wait();
+        let secure = match identity {
+            None => None,
+            Some(identity) => {
+                let Configs::Mesh { client, .. } = &identity.configs else { return Err(no_identity(&cluster.name)) };
+                let name = cluster.server_name(place.member()).ok_or_else(|| no_identity(&cluster.name))?;
+                Some(Secure { config: Arc::clone(client), name: name.clone(), own: identity.facts.clone() })
+            }
+        };
+        let within = cluster.traffic.connect_timeout.min(most);
+        let (stream, expires) =
+            connect(address, secure, within).await.map_err(|error| self.unconnected(error, member, address))?;
+        self.worker.counters.event(Event::Connected);
+        let expires = expires.unwrap_or(now + MOST_AGE).min(now + MOST_AGE);
+        let state = Arc::clone(&member.state);
+        Ok(Box::new(upstream::Connection::new(stream, key, expires, state, permit)))
+    }
+
+    fn unconnected(&self, error: ConnectError, member: &Member, address: std::net::SocketAddr) -> Failed {
+        let instance = &member.endpoint.instance;
+        let mesh = matches!(self.plan.way, Way::Mesh { .. });
+        let (reason, detail, host_unreachable) = match error {
+            ConnectError::Tcp(error) => {
+                (Reason::ConnectFailed, format!("{instance} at {address}: {error}"), mesh && is_of_the_host(&error))
+            }
+            ConnectError::Timeout { reached } => {
+                (Reason::ConnectTimeout, format!("{instance} at {address}: no connection in time"), mesh && !reached)
+            }
+            ConnectError::Tls(reason) => {
+                self.worker.counters.tls(Direction::Outbound, reason);
+                (Reason::TlsFailed, format!("{instance} at {address}: {}", reason.word()), false)
+            }
+        };
+        Failed { host_unreachable, ..Failed::undelivered(Error::new(reason, detail)) }
+    }
+
+    fn trouble(&self, trouble: Trouble, attempt: Attempt) -> Failed {
+        let name = &self.plan.cluster.name;
+        let (failure, error) = match trouble {
+            Trouble::Upstream(Failure::TryTimeout) => {
+                (Failure::TryTimeout, Error::new(Reason::RequestTimeout, format!("{name} did not answer in time")))
+            }
+            Trouble::Refused(reject) => {
+                self.worker.counters.reject(reject, true);
+                (Failure::Reset, refused_response(name, reject))
+            }
+            Trouble::Tls(reason) => {
+                self.worker.counters.tls(Direction::Outbound, reason);
+                let error = Error::new(Reason::TlsFailed, format!("{name}: {}", reason.word()));
+                let undelivered = reason == TlsReason::RefusedByPeer && !attempt.reused;
+                (if undelivered { Failure::Connect } else { Failure::Reset }, error)
+            }
+            _ => (Failure::Reset, Error::new(Reason::Reset, format!("{name} closed the connection before it answered"))),
+        };
+        Failed { failure, error, attempt, host_unreachable: false }
+    }
+
+    /// The client sent what is refused, or has left.
+    async fn downstream(&self, connection: &mut Connection, scratch: &mut Scratch, error: RelayError) -> End {
+        let error = match error {
+            RelayError::Refused(reject) => {
+                self.worker.counters.reject(reject, false);
+                Error::new(Reason::BadRequest, reject.text()).with_status(reject.status(weft_http1::Side::Request))
+            }
+            RelayError::TooLarge => {
+                Error::new(Reason::TooLarge, format!("a body may have {} bytes here", self.plan.max_body))
+            }
+            RelayError::Source | RelayError::Sink(_) => {
+                return End { code: CLIENT_LEFT, reason: None, fate: Fate::Abort };
+            }
+        };
+        answer(connection, self.worker, scratch, &Answer::from(&error)).await
+    }
+
+    async fn give_up(&self, connection: &mut Connection, scratch: &mut Scratch, error: Error) -> End {
+        tracing::debug!(service = %self.plan.cluster.name, %error, "a request failed");
+        answer(connection, self.worker, scratch, &Answer::from(&error)).await
+    }
+
+    fn report(&self, place: Where, ended: Result<(), &Failed>, began: Instant, patience: Duration) {
+        let Where::Picked(pick) = place else { return };
+        let now = Instant::now();
+        let (took, outcome) = match ended {
+            Ok(()) => (now - began, Outcome::Success),
+            Err(failed) if failed.host_unreachable => (patience, Outcome::HostUnreachable),
+            Err(failed) if !failed.failure.counts() => return,
+            Err(_) => (patience, Outcome::Failure),
+        };
+        self.worker.observe(&self.plan.cluster, pick.member, took, now);
+        self.worker.report(&self.plan.cluster, pick, outcome, now);
+    }
+
+    fn remaining(&self) -> Duration {
+        let spent = self.upload.done.map_or(Duration::ZERO, |done| done.elapsed());
+        self.plan.timeout.saturating_sub(spent)
+    }
+}
+
+// === impl Where ===
+
+impl Where {
+    fn member(self) -> usize {
+        match self {
+            Self::Picked(pick) => pick.member,
+            Self::Here(member) => member,
+        }
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn undelivered(error: Error) -> Self {
+        Self { failure: Failure::Connect, error, attempt: Attempt::default(), host_unreachable: false }
+    }
+}
+
+fn no_identity(service: &str) -> Failed {
+    Failed::undelivered(Error::new(Reason::TlsFailed, format!("there is no certificate to call {service} with")))
+}
+
+fn refused_response(service: &str, reject: Reject) -> Error {
+    Error::new(Reason::Reset, format!("{service} answered what is refused: {}", reject.text()))
+}
+
+/// Whether it is the host that cannot be reached, and not we who cannot open a socket.
+fn is_of_the_host(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
+    matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable | TimedOut)
+}

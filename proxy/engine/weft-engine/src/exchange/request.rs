@@ -1,0 +1,127 @@
+//! The request as it goes on.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rand::Rng;
+use weft_core::header::forwarded_for;
+use weft_http1::{FieldId, Fields, Framing, RequestHead, encode};
+
+use super::decide::{Forward, Way};
+use super::trace;
+use crate::h1::Connection;
+use crate::h1::Scratch;
+use crate::world::Gateway;
+
+/// How long the caller's engine waits for the head, in milliseconds.
+pub(super) const TIMEOUT: &[u8] = b"x-weft-timeout-ms";
+
+/// What a gateway says about its client.
+pub(super) struct Public<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) scheme: &'static str,
+    pub(super) ip: IpAddr,
+}
+
+/// Takes off what does not go on, and writes the lines that every try adds.
+pub(super) fn prepare(
+    scratch: &mut Scratch,
+    connection: &Connection,
+    public: Option<&Public<'_>>,
+    rng: &mut impl Rng,
+) {
+    let Scratch { request: head, lines, .. } = scratch;
+    lines.clear();
+    if let Some(public) = public {
+        forwarding(head, lines, public);
+    }
+    let fields = head.fields_mut();
+    for identity in [FieldId::XWeftCaller, FieldId::XWeftReason, FieldId::Weft] {
+        fields.drop_id(identity);
+    }
+    if public.is_some() {
+        fields.drop_id(FieldId::XRequestId);
+    }
+    if public.is_some() || !fields.has(FieldId::XRequestId) {
+        lines.extend_from_slice(b"x-request-id: ");
+        trace::request_id(lines, rng);
+        lines.extend_from_slice(b"\r\n");
+    }
+    lines.extend_from_slice(b"traceparent: ");
+    let received = fields.get(FieldId::Traceparent);
+    let goes_on = received.is_some_and(trace::is_traceparent);
+    trace::traceparent(lines, received, rng);
+    lines.extend_from_slice(b"\r\nvia: 1.1 weft\r\n");
+    fields.drop_id(FieldId::Traceparent);
+    if !goes_on {
+        fields.drop_id(FieldId::Tracestate);
+    }
+    if let Some(peer) = &connection.peer {
+        encode::field(lines, b"x-weft-caller", peer.caller.as_str().as_bytes());
+    }
+}
+
+fn forwarding(head: &mut RequestHead, lines: &mut Vec<u8>, public: &Public<'_>) {
+    let believed = public.gateway.trusted.believes(public.ip);
+    let text = |value: &[u8]| std::str::from_utf8(value).unwrap_or_default().to_owned();
+    let before = head.fields().joined(b"x-forwarded-for").map(|value| text(&value));
+    let kept = |id| head.get(id).filter(|_| believed).map(<[u8]>::to_vec);
+    let scheme = kept(FieldId::XForwardedProto).unwrap_or_else(|| public.scheme.as_bytes().to_vec());
+    let host = kept(FieldId::XForwardedHost).unwrap_or_else(|| head.authority().to_vec());
+    encode::field(lines, b"x-forwarded-for", forwarded_for(before.as_deref(), public.ip, believed).as_bytes());
+    encode::field(lines, b"x-forwarded-proto", &scheme);
+    encode::field(lines, b"x-forwarded-host", &host);
+    let fields = head.fields_mut();
+    for id in [FieldId::XForwardedFor, FieldId::XForwardedProto, FieldId::XForwardedHost] {
+        fields.drop_id(id);
+    }
+    if !believed {
+        fields.drop_id(FieldId::Forwarding);
+        fields.drop_id(FieldId::Forwarded);
+        fields.drop_id(FieldId::XRealIp);
+        fields.drop_name(b"x-client-ip");
+    }
+}
+
+/// Writes the head of one try, and what is kept of the body where it is not the first.
+///
+/// `ended`: the trailers, if the whole body was read already.
+pub(super) fn encode_try(scratch: &mut Scratch, plan: &Forward, patience: Duration, ended: Option<&Fields>) {
+    scratch.up.clear();
+    let Scratch { request: head, up, lines, replay, .. } = scratch;
+    let out = &mut up.staged;
+    encode::request_line(out, head.method_name(), head.target());
+    let host = plan.host.as_deref().map_or(head.authority(), str::as_bytes);
+    let host = if host.is_empty() { plan.cluster.host() } else { host };
+    encode::field(out, b"host", host);
+    let edits = &plan.rule.request;
+    if edits.is_empty() {
+        encode::forwarded(out, head.fields());
+    } else {
+        for field in head.fields().forwarded().filter(|field| !edits.drops(field.name)) {
+            encode::field(out, field.name, field.value);
+        }
+        out.extend_from_slice(edits.lines());
+    }
+    out.extend_from_slice(lines);
+    if head.is_websocket() {
+        out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    }
+    if matches!(plan.way, Way::Mesh { .. }) {
+        // Writing to memory does not fail.
+        let _ = write!(out, "x-weft-timeout-ms: {}\r\n", patience.as_millis());
+    }
+    encode::framing(out, head.framing());
+    encode::end(out);
+    let kept = replay.kept().unwrap_or_default();
+    match head.framing() {
+        Framing::Chunked => encode::chunk(out, kept),
+        _ => out.extend_from_slice(kept),
+    }
+    if let Some(trailers) = ended
+        && head.framing() == Framing::Chunked
+    {
+        encode::last_chunk(out, trailers);
+    }
+}

@@ -1,0 +1,208 @@
+//! The answer as it goes on, while the rest of the request may still be coming.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::time::Instant;
+use weft_core::access::Call;
+use weft_core::reason::Reason;
+use weft_http1::{FieldId, Framing, ResponseHead, Version, encode};
+use weft_model::section::Decision;
+
+use super::attempt::{Upload, poll_upload};
+use super::decide::{Forward, Way};
+use super::{CLIENT_LEFT, End, then};
+use crate::h1::{Body, Connection, Ends, Fate, Relay, RelayError, Scratch, Side, Then, Tunnel};
+use crate::upstream;
+use crate::worker::Worker;
+
+/// What is known when an answer's head is there.
+pub(super) struct Answered<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) plan: &'a Forward,
+    /// What a peer engine says for itself.
+    pub(super) peer: Option<Reason>,
+}
+
+/// How moving the answer ended.
+enum Moved {
+    Whole,
+    UpstreamBroke,
+    ClientLeft,
+    Idle,
+}
+
+/// Forwards an answer to its end.
+pub(super) async fn respond(
+    connection: &mut Connection,
+    mut upstream: Box<upstream::Connection>,
+    scratch: &mut Scratch,
+    upload: &mut Upload,
+    answered: Answered<'_>,
+) -> End {
+    let code = scratch.response.status();
+    if code == 101 {
+        return switch(connection, *upstream, scratch, &answered).await;
+    }
+    let framing = framing(scratch);
+    let uncertain = upload.done.is_none() && scratch.request.expects_continue();
+    let then = then(connection, answered.worker, scratch, uncertain || framing == Framing::UntilClose);
+    encode_head(scratch, &answered, framing, then);
+    let mut relay = Relay::new(if scratch.response.framing() == Framing::None { Framing::None } else { framing }, 0);
+    let idle = answered.plan.cluster.traffic.stream_idle;
+    let end = |reason, fate| End { code, reason, fate };
+    match pump(connection, &mut upstream, scratch, upload, &mut relay, idle).await {
+        Moved::Whole => {}
+        Moved::ClientLeft => return End { code: CLIENT_LEFT, ..end(answered.peer, Fate::Abort) },
+        Moved::UpstreamBroke | Moved::Idle => {
+            truncate(connection, framing);
+            return end(Some(Reason::Reset), Fate::Abort);
+        }
+    }
+    let uploaded = upload.done.is_some();
+    if uploaded && scratch.response.keep_alive() && upstream.input.unread().is_empty() && scratch.up.is_empty() {
+        answered.worker.pool.give(upstream, answered.plan.cluster.traffic.idle_timeout, Instant::now());
+    }
+    end(answered.peer, if then == Then::Close || !uploaded { Fate::Close } else { Fate::Reuse })
+}
+
+/// Both directions until the answer is written.
+async fn pump(
+    connection: &mut Connection,
+    upstream: &mut upstream::Connection,
+    scratch: &mut Scratch,
+    upload: &mut Upload,
+    relay: &mut Relay,
+    idle: Duration,
+) -> Moved {
+    connection.deadline.set(Instant::now() + idle);
+    let mut upload_broken = false;
+    poll_fn(|cx| {
+        let ends = Ends {
+            from: &mut upstream.stream,
+            input: &mut upstream.input,
+            to: &mut connection.stream,
+            output: &mut scratch.down,
+        };
+        let mut body = Body::Response(&mut upstream.decoder, &mut scratch.response);
+        match relay.poll(cx, ends, &mut body, None) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Moved::Whole),
+            Poll::Ready(Err(RelayError::Sink(_))) => return Poll::Ready(Moved::ClientLeft),
+            Poll::Ready(Err(_)) => return Poll::Ready(Moved::UpstreamBroke),
+            Poll::Pending => {}
+        }
+        if upload.done.is_none() && !upload_broken {
+            match poll_upload(cx, connection, upstream, scratch, upload) {
+                Poll::Ready(Ok(())) => upload.done = Some(Instant::now()),
+                Poll::Ready(Err(RelayError::Sink(_))) => upload_broken = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Moved::ClientLeft),
+                Poll::Pending => {}
+            }
+        }
+        if relay.take_progress() | upload.relay.take_progress() {
+            connection.deadline.set(Instant::now() + idle);
+        }
+        connection.deadline.poll(cx).map(|()| Moved::Idle)
+    })
+    .await
+}
+
+/// How the client is told where the body ends.
+fn framing(scratch: &Scratch) -> Framing {
+    match (scratch.response.announced(), scratch.request.version()) {
+        (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
+        (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
+        (known, _) => known,
+    }
+}
+
+fn encode_head(scratch: &mut Scratch, answered: &Answered<'_>, framing: Framing, then: Then) {
+    let Scratch { response: head, down, .. } = scratch;
+    strip(head, answered);
+    let out = &mut down.staged;
+    encode::status_line(out, head.status(), head.reason());
+    let edits = &answered.plan.rule.response;
+    if edits.is_empty() {
+        encode::forwarded(out, head.fields());
+    } else {
+        for field in head.fields().forwarded().filter(|field| !edits.drops(field.name)) {
+            encode::field(out, field.name, field.value);
+        }
+        out.extend_from_slice(edits.lines());
+    }
+    then.encode(out);
+    encode::framing(out, framing);
+    encode::end(out);
+}
+
+/// An application cannot pose as an engine, nor say who called.
+fn strip(head: &mut ResponseHead, answered: &Answered<'_>) {
+    let fields = head.fields_mut();
+    fields.drop_id(FieldId::XWeftCaller);
+    fields.drop_id(FieldId::Weft);
+    if answered.peer.is_none() {
+        fields.drop_id(FieldId::XWeftReason);
+    }
+}
+
+/// A body that ends with the connection has no other way of saying that it is not whole.
+fn truncate(connection: &Connection, framing: Framing) {
+    if framing == Framing::UntilClose {
+        // The connection is closed anyway; a reset is only the better way.
+        let _ = SockRef::from(connection.stream.socket()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// After a 101: a tunnel, for as long as its caller may have it.
+async fn switch(
+    connection: &mut Connection,
+    mut upstream: upstream::Connection,
+    scratch: &mut Scratch,
+    answered: &Answered<'_>,
+) -> End {
+    strip(&mut scratch.response, answered);
+    let out = &mut scratch.down.staged;
+    encode::status_line(out, 101, scratch.response.reason());
+    encode::forwarded(out, scratch.response.fields());
+    out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    encode::end(out);
+    let end = End { code: 101, reason: None, fate: Fate::Abort };
+    if poll_fn(|cx| scratch.down.poll_flush(&mut connection.stream, cx)).await.is_err() {
+        return end;
+    }
+    let worker = answered.worker;
+    let mut deadline = std::mem::replace(&mut connection.deadline, crate::io::Deadline::never());
+    let mut tunnel = Tunnel::default();
+    loop {
+        let down = Side { stream: &mut connection.stream, input: &mut connection.input };
+        let up = Side { stream: &mut upstream.stream, input: &mut upstream.input };
+        let idle = answered.plan.cluster.traffic.stream_idle;
+        let carried = tokio::select! {
+            _ = tunnel.run(down, up, &mut deadline, idle) => true,
+            () = worker.changed.notified() => false,
+        };
+        if carried || !may_go_on(connection, scratch, answered) {
+            return end;
+        }
+    }
+}
+
+/// Whether a tunnel's caller is still believed and still allowed.
+fn may_go_on(connection: &mut Connection, scratch: &Scratch, answered: &Answered<'_>) -> bool {
+    let world = answered.worker.world();
+    let Some(peer) = &mut connection.peer else { return true };
+    if !matches!(answered.plan.way, Way::Here { .. }) {
+        return true;
+    }
+    let believed = peer.is_still_believed(&world.tls);
+    let Some(service) = world.services.get(&peer.service) else { return false };
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let call = Call {
+        caller: Some(&peer.caller),
+        method: text(scratch.request.method_name()),
+        path: text(scratch.request.path()),
+    };
+    believed && service.rules.access.judge(call).enforced.decision == Decision::Allow
+}

@@ -1,0 +1,81 @@
+//! One timer per connection, for whatever it waits for at the moment.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A timer that is moved without touching the wheel where it can: an alarm that comes early is simply set again.
+pub(crate) struct Deadline {
+    sleep: Option<Pin<Box<Sleep>>>,
+    at: Option<Instant>,
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    /// A timer that never fires.
+    pub(crate) const fn never() -> Self {
+        Self { sleep: None, at: None }
+    }
+
+    /// Fires then, and no longer when it would have fired before.
+    pub(crate) fn set(&mut self, at: Instant) {
+        self.at = Some(at);
+        if let Some(sleep) = &mut self.sleep
+            && sleep.deadline() > at
+        {
+            sleep.as_mut().reset(at);
+        }
+    }
+
+    /// Ready from the set moment on.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        loop {
+            match sleep.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) if sleep.deadline() >= at => return Poll::Ready(()),
+                Poll::Ready(()) => sleep.as_mut().reset(at),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Deadline({:?})", self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moved_later_fires_at_the_later_moment() {
+        let start = Instant::now();
+        let mut deadline = Deadline::never();
+        deadline.set(start + Duration::from_secs(1));
+        assert!(poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await.is_pending());
+        deadline.set(start + Duration::from_secs(3));
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moved_earlier_fires_at_the_earlier_moment() {
+        let start = Instant::now();
+        let mut deadline = Deadline::never();
+        deadline.set(start + Duration::from_secs(60));
+        assert!(poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await.is_pending());
+        deadline.set(start + Duration::from_secs(1));
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,13 @@
+//! Bytes: buffers, streams, deadlines. Nothing here knows HTTP.
+
+mod buffer;
+mod deadline;
+mod input;
+mod output;
+mod stream;
+
+pub(crate) use buffer::Buffer;
+pub(crate) use deadline::Deadline;
+pub(crate) use input::Input;
+pub(crate) use output::Output;
+pub(crate) use stream::{Stream, tune};

@@ -1,0 +1,51 @@
+//! An HTTP/1.1 connection to an upstream.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use weft_core::endpoint::State;
+use weft_core::limit::Permit;
+use weft_http1::{Limits, ResponseDecoder};
+
+use super::Key;
+use crate::io::{Input, Stream};
+
+/// A connection that is lent to one exchange at a time.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) input: Input,
+    pub(crate) decoder: ResponseDecoder,
+    /// Where it belongs in the pool.
+    pub(crate) key: Key,
+    /// Whether it served a request before.
+    pub(crate) reused: bool,
+    /// It takes no request any more from then on.
+    pub(crate) expires: Instant,
+    /// Keeps the endpoint's place in memory, and so its key, from meaning another one.
+    _state: Arc<State>,
+    _permit: Permit,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// A fresh one.
+    pub(crate) fn new(stream: Stream, key: Key, expires: Instant, state: Arc<State>, permit: Permit) -> Self {
+        Self {
+            stream,
+            input: Input::default(),
+            decoder: ResponseDecoder::new(Limits::RESPONSE),
+            key,
+            reused: false,
+            expires,
+            _state: state,
+            _permit: permit,
+        }
+    }
+
+    /// Whether it can take a request: not a byte came unasked, and its time is not over.
+    pub(crate) fn is_good(&mut self, now: Instant) -> bool {
+        now < self.expires && self.input.unread().is_empty() && self.decoder.is_idle() && self.stream.is_quiet()
+    }
+}

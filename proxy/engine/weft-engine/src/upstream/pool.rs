@@ -1,0 +1,101 @@
+//! Idle connections of one worker: last in, first out, by endpoint and identity.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weft_core::endpoint::State;
+
+use super::Connection;
+use crate::observe::Fold;
+
+/// Idle connections to one endpoint under one identity.
+const PER_ENDPOINT: usize = 256;
+
+/// Idle connections altogether.
+const ALTOGETHER: usize = 8192;
+
+/// No connection is used longer than this, so that balancing reaches those that never pause.
+pub(crate) const MOST_AGE: Duration = Duration::from_secs(3600);
+
+/// Which connections are as good as each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    endpoint: usize,
+    address: SocketAddr,
+    identity: u64,
+}
+
+/// Idle connections.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<Fold>>>,
+    count: Cell<usize>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Box<Connection>,
+    until: Instant,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// For an endpoint at an address, under the build of an identity (0: none, to an application on this host).
+    pub(crate) fn new(state: &Arc<State>, address: SocketAddr, identity: u64) -> Self {
+        Self { endpoint: Arc::as_ptr(state) as usize, address, identity }
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// The connection that was given back last and is still good; worse ones are closed on the way.
+    pub(crate) fn take(&self, key: Key, now: Instant) -> Option<Box<Connection>> {
+        loop {
+            let idle = self.idle.borrow_mut().get_mut(&key)?.pop()?;
+            self.count.set(self.count.get() - 1);
+            let mut connection = idle.connection;
+            if now < idle.until && connection.is_good(now) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn give(&self, mut connection: Box<Connection>, idle: Duration, now: Instant) {
+        connection.input.release();
+        connection.reused = true;
+        let mut pool = self.idle.borrow_mut();
+        let kept = pool.entry(connection.key).or_default();
+        if kept.len() < PER_ENDPOINT && self.count.get() < ALTOGETHER {
+            kept.push(Idle { until: now + idle, connection });
+            self.count.set(self.count.get() + 1);
+        }
+    }
+
+    /// Closes those of identities that are not shown any more.
+    pub(crate) fn keep_identities(&self, current: impl Fn(u64) -> bool) {
+        self.idle.borrow_mut().retain(|key, _| key.identity == 0 || current(key.identity));
+        self.recount();
+    }
+
+    /// Closes what is not good any more.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.borrow_mut().retain(|_, kept| {
+            kept.retain_mut(|idle| now < idle.until && idle.connection.is_good(now));
+            !kept.is_empty()
+        });
+        self.recount();
+    }
+
+    fn recount(&self) {
+        self.count.set(self.idle.borrow().values().map(Vec::len).sum());
+    }
+}

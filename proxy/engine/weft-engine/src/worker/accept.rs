@@ -1,0 +1,88 @@
+//! Accepting: what a listener does with each new connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+
+use super::Worker;
+use super::handshake::{inbound, public};
+use crate::h1::{Connection, serve};
+use crate::io::{Stream, tune};
+use crate::observe::{Direction, Event};
+use crate::world::Place;
+
+/// After a failed accept (no descriptors left, say) others get a chance to close some.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// An open downstream connection, counted until dropped.
+struct Counted(Rc<Worker>, Direction);
+
+/// Accepts until aborted.
+pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: Rc<Worker>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let direction = match worker.world().places.get(&address).map(|place| &**place) {
+                    Some(Place::Outbound { .. }) => Direction::Outbound,
+                    Some(Place::Inbound) => Direction::Inbound,
+                    Some(Place::Gateway { .. }) => Direction::Gateway,
+                    None => continue,
+                };
+                spawn_local(open(stream, peer, address, Counted::new(&worker, direction)));
+            }
+            Err(error) => {
+                worker.counters.event(Event::AcceptFailed);
+                if !is_of_the_connection(&error) {
+                    tracing::warn!(%address, %error, "no connection can be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted: Counted) {
+    let Counted(worker, direction) = &counted;
+    if tune(&stream).is_err() {
+        return;
+    }
+    let opened = match direction {
+        Direction::Outbound => Ok((Stream::Plain(stream), None)),
+        Direction::Inbound => inbound(stream, worker).await.map(|(stream, peer)| (stream, Some(peer))),
+        Direction::Gateway => public(stream, address, worker).await.map(|stream| (stream, None)),
+    };
+    match opened {
+        Ok((stream, mesh)) => {
+            let connection = Connection::new(stream, address, peer.ip(), *direction, mesh);
+            serve(connection, Rc::clone(worker)).await;
+        }
+        Err(reason) => {
+            worker.counters.tls(*direction, reason);
+            tracing::debug!(%peer, %address, tls_reason = reason.word(), "a handshake failed");
+        }
+    }
+}
+
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn new(worker: &Rc<Worker>, direction: Direction) -> Self {
+        worker.counters.opened(direction);
+        Self(Rc::clone(worker), direction)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.counters.closed(self.1);
+    }
+}

@@ -1,0 +1,173 @@
+//! One thread that forwards: its own listeners, tasks, pool and counters; nothing on its path is locked.
+
+mod accept;
+mod balance;
+mod handshake;
+mod peer;
+mod thread;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+use weft_core::balance::Pick;
+use weft_core::outlier;
+use weft_core::time::Moment;
+
+pub(crate) use peer::{CLIENT_MARGIN, Peer, end_of};
+pub(crate) use thread::{Command, Handle, spawn};
+
+use self::balance::Balances;
+use crate::h1::{Connection, ReplayBudget};
+use crate::observe::{Counters, Event, Requests};
+use crate::upstream::Pool;
+use crate::world::{Cluster, Place, Subset, World};
+
+/// What the tasks of one worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    world: RefCell<Arc<World>>,
+    /// Wakes idle connections to ask whether they are still served.
+    pub(crate) changed: Notify,
+    /// Connections to upstreams.
+    pub(crate) pool: Pool,
+    /// Its randomness.
+    pub(crate) rng: RefCell<SmallRng>,
+    /// What it counts.
+    pub(crate) counters: Arc<Counters>,
+    /// Requests it counts.
+    pub(crate) requests: Requests,
+    /// Bodies it keeps for retries.
+    pub(crate) replay: Rc<ReplayBudget>,
+    balances: RefCell<Balances>,
+    news: UnboundedSender<News>,
+}
+
+/// Something that the agent may want to know.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    /// As in `event` frames.
+    pub(crate) kind: &'static str,
+    /// By the names of the glossary.
+    pub(crate) fields: Vec<(&'static str, String)>,
+}
+
+/// The moment that the engine's decisions are told.
+pub(crate) fn moment(now: Instant) -> Moment {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    let origin = *ORIGIN.get_or_init(|| now - std::time::Duration::from_secs(1));
+    Moment::from_origin(now.saturating_duration_since(origin))
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn new(world: Arc<World>, counters: Arc<Counters>, news: UnboundedSender<News>) -> Self {
+        Self {
+            world: RefCell::new(world),
+            changed: Notify::new(),
+            pool: Pool::default(),
+            rng: RefCell::new(SmallRng::from_os_rng()),
+            counters,
+            requests: Requests::default(),
+            replay: Rc::default(),
+            balances: RefCell::default(),
+            news,
+        }
+    }
+
+    /// What is served now. For the length of a decision, not of a request.
+    pub(crate) fn world(&self) -> std::cell::Ref<'_, Arc<World>> {
+        self.world.borrow()
+    }
+
+    /// Serves another world from now on. The one before is returned, to be freed elsewhere.
+    fn refresh(&self, world: Arc<World>) -> Arc<World> {
+        let before = self.world.replace(world);
+        let world = self.world();
+        if before.tls.trust_epoch != world.tls.trust_epoch
+            || before.draining != world.draining
+            || before.places.len() != world.places.len()
+            || before.places.keys().any(|address| !world.places.contains_key(address))
+        {
+            self.changed.notify_waiters();
+        }
+        let current = |id| world.tls.identities.values().any(|identity| identity.id == id);
+        if !before.tls.identities.values().all(|identity| current(identity.id)) {
+            self.pool.keep_identities(current);
+        }
+        self.balances.borrow_mut().sweep();
+        drop(world);
+        before
+    }
+
+    /// Whether a connection may take another request: its listener is there, nobody drains, its peer is still believed.
+    pub(crate) fn still_serves(&self, connection: &mut Connection) -> bool {
+        let world = self.world();
+        let Some(place) = world.places.get(&connection.address) else { return false };
+        if world.draining || (connection.peer.is_some() != matches!(**place, Place::Inbound)) {
+            return false;
+        }
+        match &mut connection.peer {
+            None => true,
+            Some(peer) => peer.is_still_believed(&world.tls),
+        }
+    }
+
+    /// Who gets a request for these instances.
+    pub(crate) fn pick(&self, cluster: &Arc<Cluster>, subset: Subset, failed: &[usize], now: Instant) -> Option<Pick> {
+        self.balances.borrow_mut().pick(cluster, subset, failed, moment(now), &mut self.rng.borrow_mut())
+    }
+
+    /// How long an instance took to its response head, or would have been waited for.
+    pub(crate) fn observe(&self, cluster: &Arc<Cluster>, member: usize, took: std::time::Duration, now: Instant) {
+        self.balances.borrow_mut().observe(cluster, member, took, moment(now));
+    }
+
+    /// How a request to an instance ended.
+    pub(crate) fn report(&self, cluster: &Cluster, pick: Pick, outcome: outlier::Outcome, now: Instant) {
+        let told = cluster.outlier.report(&cluster.members, pick.member, pick.why, outcome, moment(now));
+        if let Some(event) = told {
+            let back = matches!(event.change, outlier::Change::Returned | outlier::Change::HostReturned);
+            self.counters.event(if back { Event::Returned } else { Event::Ejected });
+            self.tell(News::outlier(cluster, event));
+        }
+    }
+
+    /// Tells the agent, if there is one.
+    pub(crate) fn tell(&self, news: News) {
+        // The control thread ends last; without it nobody is left to be told.
+        let _ = self.news.send(news);
+    }
+}
+
+// === impl News ===
+
+impl News {
+    /// Somebody left rotation or came back.
+    pub(crate) fn outlier(cluster: &Cluster, event: outlier::Event) -> Self {
+        let endpoint = &cluster.members.list()[event.member].endpoint;
+        let mut fields = vec![
+            ("service", cluster.name.to_string()),
+            ("instance", endpoint.instance.clone()),
+            ("host", endpoint.host.clone()),
+        ];
+        let kind = match event.change {
+            outlier::Change::Ejected(length) | outlier::Change::HostEjected(length) => {
+                fields.push(("for_ms", length.as_millis().to_string()));
+                "ejected"
+            }
+            outlier::Change::Returned | outlier::Change::HostReturned => "returned",
+            outlier::Change::Gone => "gone",
+        };
+        if matches!(event.change, outlier::Change::HostEjected(_) | outlier::Change::HostReturned) {
+            fields.push(("scope", "host".to_owned()));
+        }
+        Self { kind, fields }
+    }
+}

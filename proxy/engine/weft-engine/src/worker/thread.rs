@@ -1,0 +1,126 @@
+//! A worker's thread: takes commands from the control thread, runs everything else as local tasks.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
+
+use super::accept::accept;
+use super::{News, Worker};
+use crate::observe::{Counters, Listed, Scraped};
+use crate::world::World;
+
+/// What the control thread asks of a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Serve this from now on; answered with what was served before, so that it is freed elsewhere.
+    Serve {
+        /// From now on.
+        world: Arc<World>,
+        /// To accept on besides.
+        opened: Vec<(SocketAddr, TcpListener)>,
+        /// To accept on no longer.
+        closed: Vec<SocketAddr>,
+        /// When it is so.
+        done: oneshot::Sender<Arc<World>>,
+    },
+}
+
+/// The control thread's end of a worker.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// Where commands go.
+    pub(crate) commands: UnboundedSender<Command>,
+    /// Rises several times a second while the worker lives.
+    pub(crate) beat: Arc<AtomicU64>,
+    /// What it counts.
+    pub(crate) scraped: Scraped,
+    thread: JoinHandle<()>,
+}
+
+/// How often a worker shows that it lives.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// How often idle upstream connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Starts a worker.
+pub(crate) fn spawn(index: usize, world: Arc<World>, news: UnboundedSender<News>) -> io::Result<Handle> {
+    let (commands, inbox) = unbounded_channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let beat = Arc::new(AtomicU64::new(0));
+    let counters = Arc::<Counters>::default();
+    let (own_beat, own_counters) = (Arc::clone(&beat), Arc::clone(&counters));
+    let run = move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(tell.send(Err(error))),
+        };
+        let worker = Rc::new(Worker::new(world, own_counters, news));
+        if tell.send(Ok(worker.requests.listed())).is_ok() {
+            LocalSet::new().block_on(&runtime, work(worker, inbox, own_beat));
+        }
+    };
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?;
+    let requests: Arc<Listed> = told.recv().map_err(|_| io::Error::other("a worker died at its start"))??;
+    Ok(Handle { commands, beat, scraped: Scraped { counters, requests }, thread })
+}
+
+async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: Arc<AtomicU64>) {
+    spawn_local(async move {
+        loop {
+            beat.fetch_add(1, Relaxed);
+            tokio::time::sleep(BEAT).await;
+        }
+    });
+    let sweeper = Rc::clone(&worker);
+    spawn_local(async move {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            sweeper.pool.sweep();
+        }
+    });
+    let accepting: RefCell<HashMap<SocketAddr, AbortHandle>> = RefCell::default();
+    while let Some(Command::Serve { world, opened, closed, done }) = inbox.recv().await {
+        for address in closed {
+            if let Some(task) = accepting.borrow_mut().remove(&address) {
+                task.abort();
+            }
+        }
+        let before = worker.refresh(world);
+        for (address, socket) in opened {
+            match tokio::net::TcpListener::from_std(socket) {
+                Ok(listener) => {
+                    let task = spawn_local(accept(listener, address, Rc::clone(&worker)));
+                    accepting.borrow_mut().insert(address, task.abort_handle());
+                }
+                Err(error) => tracing::error!(%address, %error, "a bound socket cannot be watched"),
+            }
+        }
+        // Whoever asked may be gone; the world is served all the same.
+        let _ = done.send(before);
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Whether the thread has ended.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Downstream connections it has open.
+    pub(crate) fn open(&self) -> u64 {
+        self.scraped.counters.open()
+    }
+}

@@ -1,0 +1,153 @@
+//! The instances of one service, prepared for balancing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+use weft_core::balance::Candidates;
+use weft_core::budget::Budget;
+use weft_core::endpoint::{Hosts, Member, Members};
+use weft_core::limit::Capacity;
+use weft_core::outlier;
+use weft_model::section;
+
+use crate::observe::Label;
+use crate::tls::server_name;
+
+/// A set of labels, numbered: the instances that carry all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Subset(pub(crate) u32);
+
+/// The instances of one service.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// `ns/service`
+    pub(crate) name: Arc<str>,
+    /// The same in metrics.
+    pub(crate) label: Label,
+    /// Who they are, and what all workers know of them.
+    pub(crate) members: Members,
+    /// Bounds on what is open.
+    pub(crate) capacity: Capacity,
+    /// How much of it may be retries.
+    pub(crate) budget: Arc<Budget>,
+    /// Who is taken out of rotation.
+    pub(crate) outlier: outlier::Policy,
+    /// How it is called.
+    pub(crate) traffic: Traffic,
+    names: Box<[Option<ServerName<'static>>]>,
+    subsets: Box<[(Subset, Candidates)]>,
+    here: HashMap<Box<str>, usize>,
+    pub(super) endpoints: Arc<section::Endpoints>,
+    pub(super) bounds: section::Traffic,
+}
+
+/// How a service is called, whatever the rule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traffic {
+    /// Who gets the next request.
+    pub(crate) balance: section::Balance,
+    /// TCP and TLS together.
+    pub(crate) connect_timeout: Duration,
+    /// Of a pooled connection.
+    pub(crate) idle_timeout: Duration,
+    /// Between two reads of one body.
+    pub(crate) stream_idle: Duration,
+}
+
+/// What a cluster is made from.
+pub(super) struct Source<'a> {
+    pub(super) name: &'a Arc<str>,
+    pub(super) endpoints: Arc<section::Endpoints>,
+    pub(super) traffic: &'a section::Traffic,
+    pub(super) subsets: &'a BTreeMap<Subset, BTreeMap<String, String>>,
+    pub(super) host: &'a section::Host,
+}
+
+// === impl Subset ===
+
+impl Subset {
+    /// No label at all: every instance.
+    pub(crate) const ALL: Self = Self(0);
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// From its sections; what was learned of the same instances is carried over from `before`.
+    pub(super) fn new(source: &Source<'_>, before: Option<&Self>, hosts: &mut Hosts) -> Self {
+        let members = before.map_or_else(Members::default, |before| before.members.clone());
+        let members = members.reconcile(&source.endpoints.endpoints, hosts);
+        let name = |member: &Member| server_name(&member.endpoint.instance, source.name, &source.host.trust_domain);
+        let here = members.list().iter().enumerate().filter(|(_, member)| member.endpoint.host == source.host.name);
+        let traffic = source.traffic;
+        Self {
+            name: Arc::clone(source.name),
+            label: Label::of(source.name),
+            names: members.list().iter().map(name).collect(),
+            subsets: source.subsets.iter().map(|(id, labels)| (*id, Candidates::new(&members, labels))).collect(),
+            here: here.map(|(index, member)| (member.endpoint.instance.as_str().into(), index)).collect(),
+            members,
+            capacity: before.map_or_else(|| Capacity::new(&traffic.capacity), |before| before.capacity.clone()),
+            budget: before.map_or_else(|| Budget::new(&traffic.retry_budget), |before| Arc::clone(&before.budget)),
+            outlier: outlier::Policy::new(&traffic.outlier),
+            traffic: Traffic::new(traffic),
+            endpoints: Arc::clone(&source.endpoints),
+            bounds: traffic.clone(),
+        }
+    }
+
+    /// Whether it would be the same if it were made again.
+    pub(super) fn is_of(&self, source: &Source<'_>) -> bool {
+        Arc::ptr_eq(&self.endpoints, &source.endpoints)
+            && self.bounds == *source.traffic
+            && self.subsets.iter().map(|(id, _)| id).eq(source.subsets.keys())
+    }
+
+    /// Its bounds hold from now on, for what is open too.
+    pub(super) fn enforce(&self) {
+        self.capacity.set(&self.bounds.capacity);
+        self.budget.set(&self.bounds.retry_budget);
+    }
+
+    /// The instances of a subset; `None`: nobody asked for it when this was made.
+    pub(crate) fn subset(&self, subset: Subset) -> Option<&Candidates> {
+        let place = self.subsets.binary_search_by_key(&subset, |(id, _)| *id).ok()?;
+        Some(&self.subsets[place].1)
+    }
+
+    /// The instance of that id on this host, by its place among the members.
+    pub(crate) fn here(&self, instance: &str) -> Option<usize> {
+        self.here.get(instance).copied()
+    }
+
+    /// What to call it in a Host field that the client did not send: the service's own name.
+    pub(crate) fn host(&self) -> &[u8] {
+        self.name.rsplit('/').next().unwrap_or_default().as_bytes()
+    }
+
+    /// Whether any instance is on this host.
+    pub(crate) fn is_here(&self) -> bool {
+        !self.here.is_empty()
+    }
+
+    /// The server name to ask a member for.
+    pub(crate) fn server_name(&self, member: usize) -> Option<&ServerName<'static>> {
+        self.names.get(member)?.as_ref()
+    }
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    fn new(traffic: &section::Traffic) -> Self {
+        let millis = Duration::from_millis;
+        Self {
+            balance: traffic.balance,
+            connect_timeout: millis(traffic.connect_timeout_ms),
+            idle_timeout: millis(traffic.idle_timeout_ms),
+            stream_idle: millis(traffic.stream_idle_ms),
+        }
+    }
+}

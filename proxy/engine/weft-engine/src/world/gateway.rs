@@ -1,0 +1,28 @@
+//! An edge, prepared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weft_core::header::Trusted;
+use weft_core::route::Routes;
+use weft_model::section;
+
+use super::{Caller, Rule};
+
+/// What happens to the requests of a gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// As whom it calls services.
+    pub(crate) caller: Arc<Caller>,
+    /// Which rule a request falls under.
+    pub(crate) routes: Routes,
+    /// By place in the section.
+    pub(crate) rules: Vec<Arc<Rule>>,
+    /// Its public ports.
+    pub(crate) listeners: BTreeMap<String, section::GatewayListener>,
+    /// Whose forwarding fields are believed.
+    pub(crate) trusted: Trusted,
+    /// Bytes of a request body; 0: no bound.
+    pub(crate) max_body: u64,
+    pub(super) section: Arc<section::Gateway>,
+}

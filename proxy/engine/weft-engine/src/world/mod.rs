@@ -1,0 +1,138 @@
+//! What the workers act on: a snapshot and the identities, prepared for deciding. Immutable; a change makes a new one that
+//! shares whatever did not change.
+//!
+//! A request takes the `Arc`s of its rule and its cluster while it decides, and never holds the world itself: a WebSocket
+//! would keep it for days.
+
+mod build;
+mod cluster;
+mod gateway;
+mod place;
+mod rule;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use weft_core::access;
+use weft_core::caller::{Local, SpiffeId};
+use weft_core::route::Routes;
+use weft_model::Snapshot;
+
+pub(crate) use build::{Builder, Revisions};
+pub(crate) use cluster::{Cluster, Subset};
+pub(crate) use gateway::Gateway;
+pub(crate) use place::{Caller, Place};
+pub(crate) use rule::{Action, Rule, Target};
+
+use crate::tls::TlsState;
+
+/// Everything an engine serves.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// The agent's counter.
+    pub(crate) generation: u64,
+    /// The policy revision.
+    pub(crate) policy: u64,
+    /// The registry revision.
+    pub(crate) registry: u64,
+    /// As it was sent.
+    pub(crate) snapshot: Snapshot,
+    /// Identities and trust.
+    pub(crate) tls: TlsState,
+    /// What happens at each address.
+    pub(crate) places: HashMap<SocketAddr, Arc<Place>>,
+    /// By `ns/service`.
+    pub(crate) services: HashMap<Arc<str>, Service>,
+    /// By name.
+    pub(crate) gateways: HashMap<Arc<str>, Arc<Gateway>>,
+    /// Whether any service's rules look at paths.
+    pub(crate) looks_at_path: bool,
+    /// Accepts no more.
+    pub(crate) draining: bool,
+}
+
+/// A service: its rules and its instances, which change apart from each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    /// How it is called and who may.
+    pub(crate) rules: Arc<Rules>,
+    /// Who it is.
+    pub(crate) cluster: Arc<Cluster>,
+}
+
+/// The rules of a service, prepared.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// Which rule a request falls under.
+    pub(crate) routes: Routes,
+    /// By place in the section.
+    pub(crate) rules: Vec<Arc<Rule>>,
+    /// Where no rule matches: to the service itself.
+    pub(crate) fallback: Arc<Rule>,
+    /// For calls from the mesh, which the caller's engine has routed already.
+    pub(crate) inbound: Arc<Rule>,
+    /// Who may call.
+    pub(crate) access: access::Rules,
+    /// Whether anybody looks at paths.
+    pub(crate) looks_at_path: bool,
+    section: Arc<weft_model::section::Service>,
+}
+
+// === impl World ===
+
+impl World {
+    /// Before the first snapshot.
+    pub(crate) fn empty() -> Self {
+        Self {
+            generation: 0,
+            policy: 0,
+            registry: 0,
+            snapshot: Snapshot::default(),
+            tls: TlsState::empty(),
+            places: HashMap::new(),
+            services: HashMap::new(),
+            gateways: HashMap::new(),
+            looks_at_path: false,
+            draining: false,
+        }
+    }
+
+    /// Where this engine lives.
+    pub(crate) fn local(&self) -> &Local {
+        &self.tls.local
+    }
+
+    /// The same with other identities.
+    pub(crate) fn with_tls(&self, tls: TlsState) -> Self {
+        Self { tls, ..self.share() }
+    }
+
+    /// The same, accepting no more.
+    pub(crate) fn drained(&self) -> Self {
+        Self { draining: true, ..self.share() }
+    }
+
+    fn share(&self) -> Self {
+        Self {
+            generation: self.generation,
+            policy: self.policy,
+            registry: self.registry,
+            snapshot: self.snapshot.clone(),
+            tls: self.tls.clone(),
+            places: self.places.clone(),
+            services: self.services.clone(),
+            gateways: self.gateways.clone(),
+            looks_at_path: self.looks_at_path,
+            draining: self.draining,
+        }
+    }
+}
+
+/// Who `name` is here: `ns/service` or `gateway:<name>`.
+fn principal(local: &Local, name: &str) -> Option<SpiffeId> {
+    match name.strip_prefix("gateway:") {
+        Some(gateway) => local.gateway(gateway).ok(),
+        None => local.service(name).ok(),
+    }
+}
