@@ -55,7 +55,7 @@ async def run(config: ControllerConfig) -> None:
         await asyncio.wait({controller, ending}, return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
         if controller.done():
-            return controller.result()
+            _raise_plainly(controller)
         logger.info("controller ends", extra={"host": config.host})
         controller.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -166,6 +166,17 @@ class Controller:
             self._metrics.revision.set(self._membership.current.revision)
             self._metrics.hosts.set(len(self._membership.current.hosts))
             await self._membership.changes()
+
+
+def _raise_plainly(task: asyncio.Task[None]) -> None:
+    """The one error that ended a task, without the groups that its inner tasks wrapped it in."""
+    try:
+        task.result()
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group
 
 
 async def open_store(etcd: Etcd) -> EtcdStore:

@@ -13,7 +13,6 @@ from ipaddress import ip_address
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
-from registry.view import View
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -31,6 +30,7 @@ from registry.pki import roster, tokens
 from registry.pki.members import Members
 from registry.pki.trust import digest
 from registry.store import Listing, Store, StoreError
+from registry.view import View
 
 
 class TokenRequest(Body):
@@ -74,7 +74,7 @@ class Operator:
         return Starlette(
             routes=routes([*table, described]),
             exception_handlers=dict.fromkeys(HANDLED, answer),
-            middleware=[Middleware(LocalOnly)],
+            middleware=[Middleware(LocalOnly, names=frozenset({"localhost", self._host}))],
         )
 
     def endpoints(self) -> Sequence[Endpoint]:

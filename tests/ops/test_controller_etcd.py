@@ -58,6 +58,11 @@ class Process:
         self._process = None
         return status
 
+    def wait(self) -> int:
+        """The exit status once it ends by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout=15)
+
     def said(self) -> str:
         """The end of its log."""
         return self.log.read_text()[-4000:]
@@ -138,6 +143,23 @@ async def test_a_host_joins_and_is_signed_for_after_etcd_and_then_the_controller
         assert status["etcd"]["available"] is False
         etcd.restart()
         await until_leading(client, controller)
+
+
+async def test_a_controller_that_cannot_belong_to_the_mesh_ends_and_names_the_reason(
+    tmp_path: Path, etcd_and_controller: tuple[EtcdProcess, Process]
+) -> None:
+    etcd, controller = etcd_and_controller
+    async with operator(controller) as client:
+        await until_leading(client, controller)
+    create(tmp_path / "stranger" / "ca", trust_domain=TRUST_DOMAIN, now=now_utc())
+    with PortClaims() as ports:
+        stranger = Process(tmp_path / "stranger", etcd, ports)
+        stranger.start()
+        try:
+            assert await asyncio.to_thread(stranger.wait) != 0
+        finally:
+            stranger.close()
+    assert stranger.said().splitlines()[-1].startswith("ops.founding.NotOurMeshError: the mesh does not trust the root")
 
 
 async def test_a_controller_ends_in_order_when_it_is_told_to(
