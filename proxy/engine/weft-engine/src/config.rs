@@ -83,24 +83,31 @@ const MOST_WORKERS: usize = 256;
 impl Config {
     /// Reads the file; every key must be known.
     pub(crate) fn load(path: &Path) -> Result<Self, InvalidConfig> {
-        let invalid = |what: String| InvalidConfig { path: path.to_owned(), what };
+        let invalid = |what: String| InvalidConfig {
+            path: path.to_owned(),
+            what,
+        };
         let text = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
         Self::parse(&text).map_err(invalid)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let config: Self =
+            toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         match config.workers {
             Some(0) => Err("workers = 0: expected at least 1".to_owned()),
-            Some(n) if n > MOST_WORKERS => Err(format!("workers = {n}: expected at most {MOST_WORKERS}")),
+            Some(n) if n > MOST_WORKERS => {
+                Err(format!("workers = {n}: expected at most {MOST_WORKERS}"))
+            }
             _ => Ok(config),
         }
     }
 
     /// How many workers to run.
     pub(crate) fn worker_count(&self) -> usize {
-        self.workers
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4)))
+        self.workers.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
+        })
     }
 }
 
@@ -118,13 +125,17 @@ impl std::error::Error for InvalidConfig {}
 mod tests {
     use super::*;
 
-    const GOOD: &str = "state_dir = \"/s\"\nsocket = \"/e.sock\"\n[admin]\nlisten = \"127.0.0.1:7503\"\n";
+    const GOOD: &str =
+        "state_dir = \"/s\"\nsocket = \"/e.sock\"\n[admin]\nlisten = \"127.0.0.1:7503\"\n";
 
     #[test]
     fn what_is_left_out_has_defaults() {
         let config = Config::parse(GOOD).expect("a complete file");
         assert!((1..=4).contains(&config.worker_count()));
-        assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Info));
+        assert_eq!(
+            (config.log.format, config.log.level),
+            (LogFormat::Json, LogLevel::Info)
+        );
     }
 
     #[test]

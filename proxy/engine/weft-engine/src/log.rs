@@ -19,7 +19,12 @@ pub(crate) fn start(log: &Log) {
         .with_timer(SystemTime)
         .with_target(false);
     match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init(),
         LogFormat::Text => lines.init(),
     }
 }

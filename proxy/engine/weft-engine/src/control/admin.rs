@@ -54,7 +54,8 @@ impl Admin {
         let mut decoder = RequestDecoder::new(Limits::REQUEST);
         let mut head = RequestHead::new();
         let mut bytes = [0; 4096];
-        let (mut status, mut kind, mut body) = (400, TEXT, "no request that is understood\n".to_owned());
+        let (mut status, mut kind, mut body) =
+            (400, TEXT, "no request that is understood\n".to_owned());
         loop {
             let count = stream.read(&mut bytes).await?;
             if count == 0 {

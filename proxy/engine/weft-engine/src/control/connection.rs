@@ -48,15 +48,32 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 
 impl Desk {
     /// Before anybody came.
-    pub(crate) fn new(asks: mpsc::Sender<Ask>, latest: watch::Receiver<Arc<World>>, workers: Arc<[Handle]>) -> Self {
-        Self { asks, latest, workers, writer: RefCell::default(), next: Cell::new(1) }
+    pub(crate) fn new(
+        asks: mpsc::Sender<Ask>,
+        latest: watch::Receiver<Arc<World>>,
+        workers: Arc<[Handle]>,
+    ) -> Self {
+        Self {
+            asks,
+            latest,
+            workers,
+            writer: RefCell::default(),
+            next: Cell::new(1),
+        }
     }
 
     /// Tells the writing agent, if there is one and it keeps up.
     pub(crate) fn tell(&self, news: &News) {
         if let Some(writer) = &*self.writer.borrow() {
-            let fields = news.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            let _ = writer.out.try_send(FromEngine::Event { kind: news.kind.to_owned(), fields });
+            let fields = news
+                .fields
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
+            let _ = writer.out.try_send(FromEngine::Event {
+                kind: news.kind.to_owned(),
+                fields,
+            });
         }
     }
 
@@ -87,7 +104,9 @@ impl Desk {
                 let _ = out.try_send(refused);
             }
         }
-        self.writer.borrow_mut().take_if(|writer| writer.number == number);
+        self.writer
+            .borrow_mut()
+            .take_if(|writer| writer.number == number);
         drop(out);
         let _ = writing.await;
     }
@@ -102,11 +121,17 @@ impl Desk {
         while let Some(frame) = frames::read(read).await? {
             let said = match frame {
                 ToEngine::Hello { schema, agent } => {
-                    self.take_over(Writer { number, replaced: Rc::clone(replaced), out: out.clone() });
+                    self.take_over(Writer {
+                        number,
+                        replaced: Rc::clone(replaced),
+                        out: out.clone(),
+                    });
                     tracing::info!(schema, agent, "an agent is here");
                     Some(welcome(&self.latest.borrow()))
                 }
-                ToEngine::Inspect {} => Some(FromEngine::State { json: inspect(&self.latest.borrow()) }),
+                ToEngine::Inspect {} => Some(FromEngine::State {
+                    json: inspect(&self.latest.borrow()),
+                }),
                 frame if self.is_writer(number) => self.change(frame).await,
                 _ => return Err(FrameError::Malformed("a change before `hello`".to_owned())),
             };
@@ -122,14 +147,48 @@ impl Desk {
     async fn change(&self, frame: ToEngine) -> Option<FromEngine> {
         let (answer, answered) = oneshot::channel();
         let ask = match frame {
-            ToEngine::Apply { base, generation, policy, registry, reset, set, delete } => {
-                let change = Change { base, generation, policy, registry, reset, set, delete };
+            ToEngine::Apply {
+                base,
+                generation,
+                policy,
+                registry,
+                reset,
+                set,
+                delete,
+            } => {
+                let change = Change {
+                    base,
+                    generation,
+                    policy,
+                    registry,
+                    reset,
+                    set,
+                    delete,
+                };
                 Ask::Apply { change, answer }
             }
-            ToEngine::Identity { epoch, service, chain, key } => {
-                Ask::Identity { epoch, name: service, chain, key, answer }
-            }
-            ToEngine::Trust { epoch, bundles, revoked } => Ask::Trust { epoch, bundles, revoked, answer },
+            ToEngine::Identity {
+                epoch,
+                service,
+                chain,
+                key,
+            } => Ask::Identity {
+                epoch,
+                name: service,
+                chain,
+                key,
+                answer,
+            },
+            ToEngine::Trust {
+                epoch,
+                bundles,
+                revoked,
+            } => Ask::Trust {
+                epoch,
+                bundles,
+                revoked,
+                answer,
+            },
             ToEngine::Drain { deadline_ms } => {
                 self.drain(Duration::from_millis(deadline_ms)).await;
                 return Some(FromEngine::Drained {});
@@ -163,7 +222,10 @@ impl Desk {
     }
 
     fn is_writer(&self, number: u64) -> bool {
-        self.writer.borrow().as_ref().is_some_and(|writer| writer.number == number)
+        self.writer
+            .borrow()
+            .as_ref()
+            .is_some_and(|writer| writer.number == number)
     }
 }
 

@@ -79,7 +79,13 @@ impl Core {
         serving: Arc<AtomicBool>,
     ) -> Self {
         let world = latest.borrow().clone();
-        Self { world, builder: Builder::default(), workers, latest, serving }
+        Self {
+            world,
+            builder: Builder::default(),
+            workers,
+            latest,
+            serving,
+        }
     }
 
     /// Serves what was saved. What cannot be used of it is said in the log, and the rest is served.
@@ -112,7 +118,10 @@ impl Core {
         }
         match self.apply(change).await {
             Ok(generation) => tracing::info!(generation, "serving what was on disk"),
-            Err(nack) => tracing::error!(?nack, "the snapshot on disk cannot be served; waiting for the agent"),
+            Err(nack) => tracing::error!(
+                ?nack,
+                "the snapshot on disk cannot be served; waiting for the agent"
+            ),
         }
     }
 
@@ -128,17 +137,29 @@ impl Core {
                     };
                     drop(answer.send(said));
                 }
-                Ask::Identity { epoch, name, chain, key, answer } => {
+                Ask::Identity {
+                    epoch,
+                    name,
+                    chain,
+                    key,
+                    answer,
+                } => {
                     let done = self.identity(&name, chain, key).await;
                     drop(answer.send(epoch_answer(epoch, done)));
                 }
-                Ask::Trust { epoch, bundles, revoked, answer } => {
+                Ask::Trust {
+                    epoch,
+                    bundles,
+                    revoked,
+                    answer,
+                } => {
                     let done = self.trust(bundles, revoked).await;
                     drop(answer.send(epoch_answer(epoch, done)));
                 }
                 Ask::Drain { answer } => {
                     let closed = self.world.places.keys().copied().collect();
-                    self.publish(self.world.drained(), Bound::new(), closed).await;
+                    self.publish(self.world.drained(), Bound::new(), closed)
+                        .await;
                     let _ = answer.send(());
                 }
             }
@@ -148,49 +169,109 @@ impl Core {
     async fn apply(&mut self, change: Change) -> Result<u64, FromEngine> {
         let generation = change.generation;
         if !change.reset && change.base != self.world.generation {
-            let message = format!("this engine serves generation {}, not {}", self.world.generation, change.base);
-            return Err(nack(generation, String::new(), "rebase", String::new(), message));
+            let message = format!(
+                "this engine serves generation {}, not {}",
+                self.world.generation, change.base
+            );
+            return Err(nack(
+                generation,
+                String::new(),
+                "rebase",
+                String::new(),
+                message,
+            ));
         }
         let refused = |refusal: Refusal| {
-            nack(generation, refusal.section, refusal.code.as_str(), refusal.path, refusal.message)
+            nack(
+                generation,
+                refusal.section,
+                refusal.code.as_str(),
+                refusal.path,
+                refusal.message,
+            )
         };
-        let snapshot = self.world.snapshot.apply(change.reset, &change.set, &change.delete).map_err(refused)?;
+        let snapshot = self
+            .world
+            .snapshot
+            .apply(change.reset, &change.set, &change.delete)
+            .map_err(refused)?;
         let mut tls = self.world.tls.clone();
         if let Some(host) = &snapshot.host {
             tls = tls.at(&Local::of(host)).map_err(|error| {
-                nack(generation, "host".to_owned(), "invalid_section", String::new(), error.to_string())
+                nack(
+                    generation,
+                    "host".to_owned(),
+                    "invalid_section",
+                    String::new(),
+                    error.to_string(),
+                )
             })?;
         }
-        let revisions = Revisions { generation, policy: change.policy, registry: change.registry };
-        let next = self.builder.build(&self.world, snapshot, tls, revisions).map_err(refused)?;
-        let (opened, closed) = self.listen(&next).map_err(|error| unbound(generation, &next, &error))?;
+        let revisions = Revisions {
+            generation,
+            policy: change.policy,
+            registry: change.registry,
+        };
+        let next = self
+            .builder
+            .build(&self.world, snapshot, tls, revisions)
+            .map_err(refused)?;
+        let (opened, closed) = self
+            .listen(&next)
+            .map_err(|error| unbound(generation, &next, &error))?;
         self.builder.publish(&next);
         self.publish(next, opened, closed).await;
         self.serving.store(true, Relaxed);
-        tracing::info!(generation, policy = change.policy, registry = change.registry, "serving");
+        tracing::info!(
+            generation,
+            policy = change.policy,
+            registry = change.registry,
+            "serving"
+        );
         Ok(generation)
     }
 
-    async fn identity(&mut self, name: &str, chain: Vec<ByteBuf>, key: ByteBuf) -> Result<(), String> {
+    async fn identity(
+        &mut self,
+        name: &str,
+        chain: Vec<ByteBuf>,
+        key: ByteBuf,
+    ) -> Result<(), String> {
         let tls = if chain.is_empty() {
             self.world.tls.without_identity(name)
         } else {
-            let tls = self.world.tls.with_identity(name, der(chain), key.into_vec());
+            let tls = self
+                .world
+                .tls
+                .with_identity(name, der(chain), key.into_vec());
             tls.map_err(|error| error.to_string())?
         };
-        self.publish(self.world.with_tls(tls), Bound::new(), Vec::new()).await;
+        self.publish(self.world.with_tls(tls), Bound::new(), Vec::new())
+            .await;
         tracing::info!(identity = name, "identity changed");
         Ok(())
     }
 
-    async fn trust(&mut self, bundles: BTreeMap<String, Vec<ByteBuf>>, revoked: Vec<String>) -> Result<(), String> {
-        let bundles = bundles.into_iter().map(|(domain, certificates)| (domain, der(certificates))).collect();
+    async fn trust(
+        &mut self,
+        bundles: BTreeMap<String, Vec<ByteBuf>>,
+        revoked: Vec<String>,
+    ) -> Result<(), String> {
+        let bundles = bundles
+            .into_iter()
+            .map(|(domain, certificates)| (domain, der(certificates)))
+            .collect();
         let trust = Trust::new(bundles, revoked)?;
         if trust.is_same(&self.world.tls.trust) {
             return Ok(());
         }
-        let tls = self.world.tls.with_trust(trust).map_err(|error| error.to_string())?;
-        self.publish(self.world.with_tls(tls), Bound::new(), Vec::new()).await;
+        let tls = self
+            .world
+            .tls
+            .with_trust(trust)
+            .map_err(|error| error.to_string())?;
+        self.publish(self.world.with_tls(tls), Bound::new(), Vec::new())
+            .await;
         tracing::info!("trust changed");
         Ok(())
     }
@@ -201,9 +282,17 @@ impl Core {
             return Ok((Bound::new(), Vec::new()));
         }
         let now = &self.world.places;
-        let fresh = next.places.keys().copied().filter(|address| !now.contains_key(address));
+        let fresh = next
+            .places
+            .keys()
+            .copied()
+            .filter(|address| !now.contains_key(address));
         let opened = bind(fresh, self.workers.len())?;
-        let closed = now.keys().copied().filter(|address| !next.places.contains_key(address)).collect();
+        let closed = now
+            .keys()
+            .copied()
+            .filter(|address| !next.places.contains_key(address))
+            .collect();
         Ok((opened, closed))
     }
 
@@ -213,8 +302,16 @@ impl Core {
         let mut waiting = Vec::with_capacity(self.workers.len());
         for worker in &*self.workers {
             let (done, told) = oneshot::channel();
-            let own = opened.iter_mut().filter_map(|(address, sockets)| Some((*address, sockets.pop()?))).collect();
-            let command = Command::Serve { world: Arc::clone(&world), opened: own, closed: closed.clone(), done };
+            let own = opened
+                .iter_mut()
+                .filter_map(|(address, sockets)| Some((*address, sockets.pop()?)))
+                .collect();
+            let command = Command::Serve {
+                world: Arc::clone(&world),
+                opened: own,
+                closed: closed.clone(),
+                done,
+            };
             // A dead worker ends the process; the watchdog sees to it.
             if worker.commands.send(command).is_ok() {
                 waiting.push(told);
@@ -247,30 +344,62 @@ pub(crate) fn gauges(world: &World) -> Gauges {
         policy: world.policy,
         registry: world.registry,
         draining: world.draining,
-        certificates: world.tls.certificates().map(|(name, facts)| (name.to_owned(), facts.not_after)).collect(),
+        certificates: world
+            .tls
+            .certificates()
+            .map(|(name, facts)| (name.to_owned(), facts.not_after))
+            .collect(),
     }
 }
 
 /// What the workers let a scrape read.
 pub(crate) fn scraped(workers: &[Handle]) -> Vec<Scraped> {
-    workers.iter().map(|worker| worker.scraped.clone()).collect()
+    workers
+        .iter()
+        .map(|worker| worker.scraped.clone())
+        .collect()
 }
 
 fn der(certificates: Vec<ByteBuf>) -> Vec<CertificateDer<'static>> {
-    certificates.into_iter().map(|bytes| CertificateDer::from(bytes.into_vec())).collect()
+    certificates
+        .into_iter()
+        .map(|bytes| CertificateDer::from(bytes.into_vec()))
+        .collect()
 }
 
 fn nack(generation: u64, section: String, code: &str, path: String, message: String) -> FromEngine {
-    tracing::warn!(generation, section, error.code = code, path, message, "an apply was refused");
-    FromEngine::Nack { generation, section, code: code.to_owned(), path, message }
+    tracing::warn!(
+        generation,
+        section,
+        error.code = code,
+        path,
+        message,
+        "an apply was refused"
+    );
+    FromEngine::Nack {
+        generation,
+        section,
+        code: code.to_owned(),
+        path,
+        message,
+    }
 }
 
 fn unbound(generation: u64, world: &World, error: &BindError) -> FromEngine {
     let listeners = &world.snapshot.listeners;
-    let name = listeners.iter().find(|(_, listener)| listener.address() == error.address).map(|(name, _)| name);
+    let name = listeners
+        .iter()
+        .find(|(_, listener)| listener.address() == error.address)
+        .map(|(name, _)| name);
     let section = name.map_or_else(String::new, |name| format!("listener/{name}"));
     let message = format!("{} cannot be listened on: {}", error.address, error.error);
-    nack(generation, section, "bind_failed", "address".to_owned(), message)
+    nack(
+        generation,
+        section,
+        "bind_failed",
+        "address".to_owned(),
+        message,
+    )
 }
 
 fn epoch_answer(epoch: u64, done: Result<(), String>) -> FromEngine {

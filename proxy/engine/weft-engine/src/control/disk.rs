@@ -44,17 +44,32 @@ const KEPT: usize = 2;
 impl Disk {
     /// Opens the directory, making it with mode 0700; fails where another engine holds it.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("lock"))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(dir.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another engine has this state directory"));
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "another engine has this state directory",
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let newest = numbers(dir)?.into_iter().max().unwrap_or(0);
-        Ok(Self { dir: dir.to_owned(), newest, _lock: lock })
+        Ok(Self {
+            dir: dir.to_owned(),
+            newest,
+            _lock: lock,
+        })
     }
 
     /// The newest generation that is whole; `None`: there is none.
@@ -94,22 +109,32 @@ impl Disk {
     }
 
     fn read(&self, number: u64) -> Result<Saved, String> {
-        let text = fs::read_to_string(self.path("manifest", number)).map_err(|error| error.to_string())?;
+        let text =
+            fs::read_to_string(self.path("manifest", number)).map_err(|error| error.to_string())?;
         let (body, sum) = text.split_once('\n').ok_or("the manifest is cut off")?;
         if sum.trim_end() != digest(body.as_bytes()) {
             return Err("the manifest does not match its checksum".to_owned());
         }
         let manifest: Manifest = serde_json::from_str(body).map_err(|error| error.to_string())?;
         if manifest.format != FORMAT || manifest.number != number {
-            return Err(format!("the manifest is of format {} and number {}", manifest.format, manifest.number));
+            return Err(format!(
+                "the manifest is of format {} and number {}",
+                manifest.format, manifest.number
+            ));
         }
         let served: Served = self.read_part("snapshot", number, &manifest.snapshot)?;
         let keys: BTreeMap<String, Keys> = self.read_part("keys", number, &manifest.keys)?;
         Ok(Saved { served, keys })
     }
 
-    fn read_part<T: serde::de::DeserializeOwned>(&self, part: &str, number: u64, sum: &str) -> Result<T, String> {
-        let bytes = fs::read(self.path(part, number)).map_err(|error| format!("{part}: {error}"))?;
+    fn read_part<T: serde::de::DeserializeOwned>(
+        &self,
+        part: &str,
+        number: u64,
+        sum: &str,
+    ) -> Result<T, String> {
+        let bytes =
+            fs::read(self.path(part, number)).map_err(|error| format!("{part}: {error}"))?;
         if digest(&bytes) != sum {
             return Err(format!("{part} does not match its checksum"));
         }
@@ -118,7 +143,12 @@ impl Disk {
 
     fn write(&self, part: &str, number: u64, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.dir.join(format!("{part}.tmp"));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, self.path(part, number))?;
@@ -150,14 +180,20 @@ fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("manifest.")).and_then(|digits| digits.parse::<u64>().ok());
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("manifest."))
+            .and_then(|digits| digits.parse::<u64>().ok());
         found.extend(number);
     }
     Ok(found)
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -165,7 +201,13 @@ mod tests {
     use super::*;
 
     fn saved(generation: u64) -> Saved {
-        Saved { served: Served { generation, ..Served::default() }, keys: BTreeMap::new() }
+        Saved {
+            served: Served {
+                generation,
+                ..Served::default()
+            },
+            keys: BTreeMap::new(),
+        }
     }
 
     fn scratch(name: &str) -> PathBuf {
@@ -175,7 +217,9 @@ mod tests {
     }
 
     fn loaded(disk: &Disk) -> Option<u64> {
-        disk.load().expect("readable").map(|saved| saved.served.generation)
+        disk.load()
+            .expect("readable")
+            .map(|saved| saved.served.generation)
     }
 
     #[test]
@@ -212,7 +256,10 @@ mod tests {
     fn a_directory_has_one_writer() {
         let dir = scratch("lock");
         let first = Disk::open(&dir).expect("opened");
-        assert_eq!(Disk::open(&dir).expect_err("held").kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(
+            Disk::open(&dir).expect_err("held").kind(),
+            io::ErrorKind::ResourceBusy
+        );
         drop(first);
         Disk::open(&dir).expect("free again");
         fs::remove_dir_all(&dir).expect("removed");

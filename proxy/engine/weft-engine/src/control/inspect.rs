@@ -10,21 +10,30 @@ pub(crate) fn inspect(world: &World) -> String {
     let listeners = world.snapshot.listeners.iter().map(|(name, listener)| {
         let address = listener.address();
         let kind = match world.places.get(&address).map(|place| &**place) {
-            Some(Place::Outbound { caller, upstream }) => json!({"caller": &*caller.name, "upstream": &**upstream}),
+            Some(Place::Outbound { caller, upstream }) => {
+                json!({"caller": &*caller.name, "upstream": &**upstream})
+            }
             Some(Place::Inbound) => json!({"inbound": true}),
             Some(Place::Gateway { listener, .. }) => json!({"gateway_listener": &**listener}),
             None => Value::Null,
         };
-        (name.clone(), json!({"address": address.to_string(), "is": kind}))
+        (
+            name.clone(),
+            json!({"address": address.to_string(), "is": kind}),
+        )
     });
     let services = world.services.iter().map(|(name, service)| {
         let members = service.cluster.members.list().iter().map(member);
-        let value = json!({"routes": service.rules.rules.len(), "endpoints": members.collect::<Vec<_>>()});
+        let value =
+            json!({"routes": service.rules.rules.len(), "endpoints": members.collect::<Vec<_>>()});
         (name.to_string(), value)
     });
     let certificates = world.tls.certificates().map(|(name, facts)| {
         let spiffe = facts.spiffe.as_ref().map(|id| id.as_str().to_owned());
-        (name.to_owned(), json!({"spiffe_id": spiffe, "serial": facts.serial, "not_after": facts.not_after}))
+        (
+            name.to_owned(),
+            json!({"spiffe_id": spiffe, "serial": facts.serial, "not_after": facts.not_after}),
+        )
     });
     json!({
         "generation": world.generation,

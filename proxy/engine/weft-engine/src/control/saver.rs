@@ -30,23 +30,25 @@ pub(crate) fn start(mut disk: Disk, mut look: watch::Receiver<Arc<World>>) -> io
     look.mark_unchanged();
     let ending = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&ending);
-    let thread = std::thread::Builder::new().name("saver".to_owned()).spawn(move || {
-        while let Ok(changed) = look.has_changed() {
-            if changed {
-                let world = look.borrow_and_update().clone();
-                if world.generation > 0
-                    && let Err(error) = disk.save(&Saved::of(&world))
-                {
-                    tracing::error!(%error, "the snapshot cannot be written to disk");
-                    look.mark_changed();
-                    std::thread::sleep(AGAIN);
+    let thread = std::thread::Builder::new()
+        .name("saver".to_owned())
+        .spawn(move || {
+            while let Ok(changed) = look.has_changed() {
+                if changed {
+                    let world = look.borrow_and_update().clone();
+                    if world.generation > 0
+                        && let Err(error) = disk.save(&Saved::of(&world))
+                    {
+                        tracing::error!(%error, "the snapshot cannot be written to disk");
+                        look.mark_changed();
+                        std::thread::sleep(AGAIN);
+                    }
+                } else if told.load(Relaxed) {
+                    return;
                 }
-            } else if told.load(Relaxed) {
-                return;
+                std::thread::park_timeout(GATHER);
             }
-            std::thread::park_timeout(GATHER);
-        }
-    })?;
+        })?;
     Ok(Saver { thread, ending })
 }
 

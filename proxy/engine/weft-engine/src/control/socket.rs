@@ -20,7 +20,10 @@ impl Door {
     /// Binds it, in place of one that nobody answers at any more.
     pub(crate) async fn open(path: &Path) -> io::Result<Self> {
         if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another engine answers there"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another engine answers there",
+            ));
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -29,7 +32,11 @@ impl Door {
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let uid = UnixStream::pair()?.0.peer_cred()?.uid();
-        Ok(Self { listener, path: path.to_owned(), uid })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            uid,
+        })
     }
 
     /// The next connection of somebody who may speak: this user or root. Others are turned away with a line in the log.
@@ -40,7 +47,11 @@ impl Door {
             if peer.uid() == self.uid || peer.uid() == 0 {
                 return Ok(stream);
             }
-            tracing::warn!(uid = peer.uid(), expected = self.uid, "somebody else's process at the control socket");
+            tracing::warn!(
+                uid = peer.uid(),
+                expected = self.uid,
+                "somebody else's process at the control socket"
+            );
         }
     }
 }

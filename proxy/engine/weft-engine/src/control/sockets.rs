@@ -20,7 +20,10 @@ pub(crate) struct BindError {
 pub(crate) type Bound = BTreeMap<SocketAddr, Vec<TcpListener>>;
 
 /// Binds every address for so many workers: all or none.
-pub(crate) fn bind(addresses: impl IntoIterator<Item = SocketAddr>, workers: usize) -> Result<Bound, BindError> {
+pub(crate) fn bind(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+    workers: usize,
+) -> Result<Bound, BindError> {
     let mut bound = Bound::new();
     for address in addresses {
         let sockets = bind_one(address, workers).map_err(|error| BindError { address, error })?;
@@ -48,7 +51,11 @@ fn bind_one(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>>
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -62,14 +69,20 @@ mod tests {
     use super::*;
 
     fn free() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+        TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
     }
 
     #[test]
     fn every_worker_gets_a_socket_on_the_same_address() {
         let address = free();
         let bound = bind([address], 3).expect("bound");
-        assert!(bound[&address].iter().all(|socket| socket.local_addr().is_ok_and(|found| found == address)));
+        assert!(
+            bound[&address]
+                .iter()
+                .all(|socket| socket.local_addr().is_ok_and(|found| found == address))
+        );
         assert_eq!(bound[&address].len(), 3);
     }
 
@@ -78,7 +91,10 @@ mod tests {
         let (taken, other) = (free(), free());
         let _first = bind([taken], 2).expect("bound");
         let error = bind([other, taken], 2).expect_err("the port is taken");
-        assert_eq!((error.address, error.error.kind()), (taken, io::ErrorKind::AddrInUse));
+        assert_eq!(
+            (error.address, error.error.kind()),
+            (taken, io::ErrorKind::AddrInUse)
+        );
         bind([other], 1).expect("free again");
     }
 }

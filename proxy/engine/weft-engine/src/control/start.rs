@@ -48,30 +48,42 @@ pub(crate) fn run(config: &Config) -> Result<(), StartError> {
 }
 
 async fn serve(config: &Config) -> Result<(), StartError> {
-    let disk = Disk::open(&config.state_dir)
-        .map_err(|error| StartError::new(format!("state_dir {}", config.state_dir.display()), error))?;
+    let disk = Disk::open(&config.state_dir).map_err(|error| {
+        StartError::new(format!("state_dir {}", config.state_dir.display()), error)
+    })?;
     let admin_at = config.admin.listen;
-    let admin_listener =
-        TcpListener::bind(admin_at).await.map_err(|error| StartError::new(format!("admin.listen {admin_at}"), error))?;
+    let admin_listener = TcpListener::bind(admin_at)
+        .await
+        .map_err(|error| StartError::new(format!("admin.listen {admin_at}"), error))?;
     let door = Door::open(&config.socket)
         .await
         .map_err(|error| StartError::new(format!("socket {}", config.socket.display()), error))?;
-    let saved = disk.load().map_err(|error| StartError::new("the snapshot on disk", error))?;
+    let saved = disk
+        .load()
+        .map_err(|error| StartError::new("the snapshot on disk", error))?;
 
     let empty = Arc::new(World::empty());
     let (news, mut heard) = mpsc::unbounded_channel();
-    let workers = (0..config.worker_count()).map(|index| spawn(index, Arc::clone(&empty), news.clone()));
-    let workers: Arc<[Handle]> = workers.collect::<io::Result<_>>().map_err(|error| StartError::new("the workers", error))?;
+    let workers =
+        (0..config.worker_count()).map(|index| spawn(index, Arc::clone(&empty), news.clone()));
+    let workers: Arc<[Handle]> = workers
+        .collect::<io::Result<_>>()
+        .map_err(|error| StartError::new("the workers", error))?;
     let (latest, look) = watch::channel(empty);
     let serving = Arc::new(AtomicBool::new(false));
-    let admin = Admin { workers: Arc::clone(&workers), latest: look.clone(), serving: Arc::clone(&serving) };
+    let admin = Admin {
+        workers: Arc::clone(&workers),
+        latest: look.clone(),
+        serving: Arc::clone(&serving),
+    };
     spawn_local(admin.serve(admin_listener));
 
     let mut core = Core::new(Arc::clone(&workers), latest, serving);
     if let Some(saved) = saved {
         core.restore(saved).await;
     }
-    let saver = saver::start(disk, look.clone()).map_err(|error| StartError::new("the saving thread", error))?;
+    let saver = saver::start(disk, look.clone())
+        .map_err(|error| StartError::new("the saving thread", error))?;
     let (asks, asked) = mpsc::channel(QUEUE);
     spawn_local(core.run(asked));
     let desk = Rc::new(Desk::new(asks, look.clone(), Arc::clone(&workers)));
@@ -111,7 +123,10 @@ async fn answer(door: &Door, desk: &Rc<Desk>) -> StartError {
 
 async fn until_signal() -> Result<(), StartError> {
     let listen = |kind| signal(kind).map_err(|error| StartError::new("signals", error));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
     tokio::select! {
         _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "ending"),
         _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "ending"),
@@ -139,7 +154,10 @@ async fn roll(look: watch::Receiver<Arc<World>>, news: mpsc::UnboundedSender<New
 
 impl StartError {
     fn new(what: impl Into<String>, error: io::Error) -> Self {
-        Self { what: what.into(), error }
+        Self {
+            what: what.into(),
+            error,
+        }
     }
 }
 

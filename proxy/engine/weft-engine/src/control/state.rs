@@ -51,11 +51,17 @@ impl Saved {
     /// All of a world that a restart needs.
     pub(crate) fn of(world: &World) -> Self {
         let bytes = |certificates: &[CertificateDer<'_>]| -> Vec<ByteBuf> {
-            certificates.iter().map(|certificate| ByteBuf::from(certificate.to_vec())).collect()
+            certificates
+                .iter()
+                .map(|certificate| ByteBuf::from(certificate.to_vec()))
+                .collect()
         };
         let trust = &world.tls.trust;
         let keys = world.tls.identities.values().map(|identity| {
-            let keys = Keys { chain: bytes(&identity.chain), key: ByteBuf::from(identity.key.clone()) };
+            let keys = Keys {
+                chain: bytes(&identity.chain),
+                key: ByteBuf::from(identity.key.clone()),
+            };
             (identity.name.clone(), keys)
         });
         Self {
@@ -63,8 +69,16 @@ impl Saved {
                 generation: world.generation,
                 policy: world.policy,
                 registry: world.registry,
-                sections: world.snapshot.raw().map(|(name, raw)| (name.to_owned(), ByteBuf::from(raw.to_vec()))).collect(),
-                bundles: trust.bundles.iter().map(|(domain, certificates)| (domain.clone(), bytes(certificates))).collect(),
+                sections: world
+                    .snapshot
+                    .raw()
+                    .map(|(name, raw)| (name.to_owned(), ByteBuf::from(raw.to_vec())))
+                    .collect(),
+                bundles: trust
+                    .bundles
+                    .iter()
+                    .map(|(domain, certificates)| (domain.clone(), bytes(certificates)))
+                    .collect(),
                 revoked: trust.revoked.iter().cloned().collect(),
             },
             keys: keys.collect(),

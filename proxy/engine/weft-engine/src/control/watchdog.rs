@@ -15,7 +15,10 @@ const MISSES: u32 = 8;
 
 /// Returns when a worker is lost, with why.
 pub(crate) async fn watch(workers: Arc<[Handle]>) -> &'static str {
-    let mut seen: Vec<(u64, u32)> = workers.iter().map(|worker| (worker.beat.load(Relaxed), 0)).collect();
+    let mut seen: Vec<(u64, u32)> = workers
+        .iter()
+        .map(|worker| (worker.beat.load(Relaxed), 0))
+        .collect();
     loop {
         tokio::time::sleep(LOOK).await;
         for (worker, (beat, misses)) in workers.iter().zip(&mut seen) {

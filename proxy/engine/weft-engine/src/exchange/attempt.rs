@@ -57,7 +57,14 @@ pub(super) async fn attempt(
     upstream.decoder.expect(scratch.request.method(), offers);
     let mut broken = false;
     let mut armed = upload.done;
-    connection.deadline.set(Instant::now() + if armed.is_some() { patience.head } else { patience.stream });
+    connection.deadline.set(
+        Instant::now()
+            + if armed.is_some() {
+                patience.head
+            } else {
+                patience.stream
+            },
+    );
     poll_fn(|cx| {
         if !scratch.down.is_empty()
             && let Poll::Ready(Err(error)) = scratch.down.poll_flush(&mut connection.stream, cx)
@@ -79,14 +86,19 @@ pub(super) async fn attempt(
                 Poll::Pending => {}
             }
         }
-        if armed.is_none() && let Some(done) = upload.done {
+        if armed.is_none()
+            && let Some(done) = upload.done
+        {
             armed = Some(done);
             connection.deadline.set(done + patience.head);
         }
         if let Poll::Ready(head) = poll_head(cx, connection, upstream, scratch) {
             return Poll::Ready(head);
         }
-        connection.deadline.poll(cx).map(|()| Err(Trouble::Upstream(Failure::TryTimeout)))
+        connection
+            .deadline
+            .poll(cx)
+            .map(|()| Err(Trouble::Upstream(Failure::TryTimeout)))
     })
     .await
 }
@@ -106,7 +118,9 @@ pub(super) fn poll_upload(
         output: &mut scratch.up,
     };
     let mut body = Body::Request(&mut connection.decoder, &mut scratch.request);
-    upload.relay.poll(cx, ends, &mut body, Some(&mut scratch.replay))
+    upload
+        .relay
+        .poll(cx, ends, &mut body, Some(&mut scratch.replay))
 }
 
 /// Reads up to the final head; informational ones go on at once.
@@ -117,13 +131,22 @@ fn poll_head(
     scratch: &mut Scratch,
 ) -> Poll<Result<(), Trouble>> {
     loop {
-        let (taken, step) = upstream.decoder.feed(upstream.input.unread(), &mut scratch.response);
+        let (taken, step) = upstream
+            .decoder
+            .feed(upstream.input.unread(), &mut scratch.response);
         upstream.input.consume(taken);
         match step {
             Step::Head if scratch.response.is_informational() => {
                 if scratch.request.version() == Version::Http11 {
-                    encode::response(&mut scratch.down.staged, &scratch.response, Framing::None, []);
-                    if let Poll::Ready(Err(error)) = scratch.down.poll_flush(&mut connection.stream, cx) {
+                    encode::response(
+                        &mut scratch.down.staged,
+                        &scratch.response,
+                        Framing::None,
+                        [],
+                    );
+                    if let Poll::Ready(Err(error)) =
+                        scratch.down.poll_flush(&mut connection.stream, cx)
+                    {
                         return Poll::Ready(Err(Trouble::Downstream(RelayError::Sink(error))));
                     }
                 }

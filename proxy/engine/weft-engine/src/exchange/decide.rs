@@ -70,10 +70,18 @@ pub(super) enum Way {
 pub(super) fn decide(connection: &Connection, head: &mut RequestHead, worker: &Worker) -> Decision {
     let world = worker.world();
     match world.places.get(&connection.address).map(|place| &**place) {
-        Some(Place::Outbound { caller, upstream }) => outbound(head, worker, &world, caller, upstream),
+        Some(Place::Outbound { caller, upstream }) => {
+            outbound(head, worker, &world, caller, upstream)
+        }
         Some(Place::Inbound) => inbound(connection, head, worker, &world),
-        Some(Place::Gateway { gateway, listener }) => public(head, worker, &world, gateway, listener),
-        None => Decision::refused(Label::NONE, Label::NONE, Error::new(Reason::Draining, "this listener is closing")),
+        Some(Place::Gateway { gateway, listener }) => {
+            public(head, worker, &world, gateway, listener)
+        }
+        None => Decision::refused(
+            Label::NONE,
+            Label::NONE,
+            Error::new(Reason::Draining, "this listener is closing"),
+        ),
     }
 }
 
@@ -105,16 +113,34 @@ fn outbound(
         Some(Chosen { route, part, .. }) => (&rules.rules[route], part),
         None => (&rules.fallback, Part::Whole),
     };
-    let choice = Chooser { worker, world, caller, looked: rules.looks_at_path, max_body: 0 };
+    let choice = Chooser {
+        worker,
+        world,
+        caller,
+        looked: rules.looks_at_path,
+        max_body: 0,
+    };
     choice.follow(head, rule, part, service.cluster.label, "http")
 }
 
-fn inbound(connection: &Connection, head: &mut RequestHead, worker: &Worker, world: &World) -> Decision {
+fn inbound(
+    connection: &Connection,
+    head: &mut RequestHead,
+    worker: &Worker,
+    world: &World,
+) -> Decision {
     let Some(peer) = &connection.peer else {
-        return Decision::refused(Label::NONE, Label::NONE, Error::new(Reason::Internal, "the caller is not known"));
+        return Decision::refused(
+            Label::NONE,
+            Label::NONE,
+            Error::new(Reason::Internal, "the caller is not known"),
+        );
     };
     let Some(service) = world.services.get(&peer.service) else {
-        let error = Error::new(Reason::NoEndpoint, format!("{} does not run here any more", peer.service));
+        let error = Error::new(
+            Reason::NoEndpoint,
+            format!("{} does not run here any more", peer.service),
+        );
         return Decision::refused(peer.label, Label::of(&peer.service), error);
     };
     let Service { rules, cluster } = service;
@@ -122,20 +148,31 @@ fn inbound(connection: &Connection, head: &mut RequestHead, worker: &Worker, wor
     if let Err(why) = admit(text(head.path()), rules.looks_at_path, PathPlace::Mesh) {
         return refused(ambiguous(why));
     }
-    let call = Call { caller: Some(&peer.caller), method: text(head.method_name()), path: text(head.path()) };
+    let call = Call {
+        caller: Some(&peer.caller),
+        method: text(head.method_name()),
+        path: text(head.path()),
+    };
     let verdict = rules.access.judge(call);
     if let Some(shadow) = verdict.shadow
         && shadow.decision != verdict.enforced.decision
     {
         let denied = shadow.decision == Allowed::Deny;
-        worker.counters.event(if denied { Event::ShadowDenied } else { Event::ShadowAllowed });
+        worker.counters.event(if denied {
+            Event::ShadowDenied
+        } else {
+            Event::ShadowAllowed
+        });
     }
     if verdict.enforced.decision == Allowed::Deny {
         let error = format!("{} may not call {}", peer.caller.label(), cluster.name);
         return refused(Error::new(Reason::Denied, error));
     }
     let Some(member) = cluster.here(&peer.instance) else {
-        let error = format!("{} of {} does not run here any more", peer.instance, cluster.name);
+        let error = format!(
+            "{} of {} does not run here any more",
+            peer.instance, cluster.name
+        );
         return refused(Error::new(Reason::NoEndpoint, error));
     };
     let rule = Arc::clone(&rules.inbound);
@@ -164,8 +201,15 @@ fn public(
     let source = Label::NONE;
     let refused = |error| Decision::refused(source, Label::NONE, error);
     let host = host_of(text(head.authority())).into_owned();
-    let Some(port) = gateway.listeners.get(&**listener).filter(|port| serves_host(&port.hosts, &host)) else {
-        return refused(Error::new(Reason::NoRoute, format!("host {host:?} is not served here")));
+    let Some(port) = gateway
+        .listeners
+        .get(&**listener)
+        .filter(|port| serves_host(&port.hosts, &host))
+    else {
+        return refused(Error::new(
+            Reason::NoRoute,
+            format!("host {host:?} is not served here"),
+        ));
     };
     if let Some(to) = port.redirect_to.as_ref() {
         let location = elsewhere(&to.scheme, &host, to.port, text(head.target()));
@@ -179,20 +223,38 @@ fn public(
     if let Some(plain) = plain
         && retarget(head, &plain).is_err()
     {
-        return refused(Error::new(Reason::BadRequest, "the path cannot be made plain"));
+        return refused(Error::new(
+            Reason::BadRequest,
+            "the path cannot be made plain",
+        ));
     }
     let caller = &gateway.caller;
-    let request =
-        Request { host: &host, method: text(head.method_name()), path: text(head.path()), caller: None };
+    let request = Request {
+        host: &host,
+        method: text(head.method_name()),
+        path: text(head.path()),
+        caller: None,
+    };
     let Some(chosen) = gateway.routes.choose(request, &Seen(head.fields())) else {
         let error = format!("no route for {host}{}", text(head.path()));
         return refused(Error::new(Reason::NoRoute, error));
     };
     let rule = &gateway.rules[chosen.route];
-    if gateway.max_body > 0 && matches!(head.framing(), Framing::Length(length) if length > gateway.max_body) {
-        return refused(Error::new(Reason::TooLarge, format!("a body may have {} bytes here", gateway.max_body)));
+    if gateway.max_body > 0
+        && matches!(head.framing(), Framing::Length(length) if length > gateway.max_body)
+    {
+        return refused(Error::new(
+            Reason::TooLarge,
+            format!("a body may have {} bytes here", gateway.max_body),
+        ));
     }
-    let choice = Chooser { worker, world, caller, looked, max_body: gateway.max_body };
+    let choice = Chooser {
+        worker,
+        world,
+        caller,
+        looked,
+        max_body: gateway.max_body,
+    };
     choice.follow(head, rule, chosen.part, Label::NONE, scheme(port))
 }
 
@@ -206,19 +268,45 @@ struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    fn follow(self, head: &mut RequestHead, rule: &Arc<Rule>, part: Part, whole: Label, scheme: &str) -> Decision {
+    fn follow(
+        self,
+        head: &mut RequestHead,
+        rule: &Arc<Rule>,
+        part: Part,
+        whole: Label,
+        scheme: &str,
+    ) -> Decision {
         let source = self.caller.label;
-        let decision = |destination, plan| Decision { source, destination, route: rule.label, plan };
+        let decision = |destination, plan| Decision {
+            source,
+            destination,
+            route: rule.label,
+            plan,
+        };
         if let Err(why) = admit_encoded(text(head.path()), self.looked, rule.permits_encoded) {
             return decision(whole, Err(ambiguous(why)));
         }
         let (targets, split, rewrite) = match &rule.action {
-            Action::Forward { targets, split, rewrite } => (targets, split, rewrite),
+            Action::Forward {
+                targets,
+                split,
+                rewrite,
+            } => (targets, split, rewrite),
             Action::Respond { code, body } => {
-                let said = Answer { status: *code, reason: None, location: None, body: body.to_string().into() };
+                let said = Answer {
+                    status: *code,
+                    reason: None,
+                    location: None,
+                    body: body.to_string().into(),
+                };
                 return decision(whole, Ok(Plan::Answer(said)));
             }
-            Action::Redirect { scheme: to, host, path, code } => {
+            Action::Redirect {
+                scheme: to,
+                host,
+                path,
+                code,
+            } => {
                 let authority = host.as_deref().unwrap_or(text(head.authority()));
                 let target = path.as_deref().unwrap_or(text(head.target()));
                 let location = format!("{}://{authority}{target}", to.as_deref().unwrap_or(scheme));
@@ -235,17 +323,26 @@ impl Chooser<'_> {
             }
             Choice::Empty { from } => {
                 let service = &targets[from].service;
-                let error = Error::new(Reason::NoEndpoint, format!("{service} has no instance for this rule"));
+                let error = Error::new(
+                    Reason::NoEndpoint,
+                    format!("{service} has no instance for this rule"),
+                );
                 return decision(Label::of(service), Err(error));
             }
         };
         let Some(cluster) = self.cluster(target) else {
-            return decision(whole, Err(Error::new(Reason::Internal, "the chosen target is empty")));
+            return decision(
+                whole,
+                Err(Error::new(Reason::Internal, "the chosen target is empty")),
+            );
         };
         if let Some(prefix) = &rewrite.path_prefix {
             let path = part.rewrite(text(head.path()), prefix);
             if retarget(head, &path).is_err() {
-                return decision(cluster.label, Err(Error::new(Reason::Internal, "the rewritten path is none")));
+                return decision(
+                    cluster.label,
+                    Err(Error::new(Reason::Internal, "the rewritten path is none")),
+                );
             }
         }
         let forward = Forward {
@@ -264,7 +361,10 @@ impl Chooser<'_> {
 
     fn cluster(&self, target: &Target) -> Option<&Arc<Cluster>> {
         let cluster = &self.world.services.get(&target.service)?.cluster;
-        cluster.subset(target.subset).is_some_and(|subset| !subset.is_empty()).then_some(cluster)
+        cluster
+            .subset(target.subset)
+            .is_some_and(|subset| !subset.is_empty())
+            .then_some(cluster)
     }
 }
 
@@ -272,11 +372,21 @@ impl Chooser<'_> {
 
 impl Decision {
     fn refused(source: Label, destination: Label, error: Error) -> Self {
-        Self { source, destination, route: Label::NONE, plan: Err(error) }
+        Self {
+            source,
+            destination,
+            route: Label::NONE,
+            plan: Err(error),
+        }
     }
 
     fn answered(source: Label, destination: Label, said: Answer) -> Self {
-        Self { source, destination, route: Label::NONE, plan: Ok(Plan::Answer(said)) }
+        Self {
+            source,
+            destination,
+            route: Label::NONE,
+            plan: Ok(Plan::Answer(said)),
+        }
     }
 }
 
@@ -300,7 +410,11 @@ fn callers_patience(head: &RequestHead) -> Option<Duration> {
         return None;
     }
     let value = head.fields().joined(super::request::TIMEOUT)?;
-    std::str::from_utf8(&value).ok()?.parse().ok().map(Duration::from_millis)
+    std::str::from_utf8(&value)
+        .ok()?
+        .parse()
+        .ok()
+        .map(Duration::from_millis)
 }
 
 /// The target with another path; its query stays.
@@ -313,7 +427,12 @@ fn retarget(head: &mut RequestHead, path: &str) -> Result<(), weft_http1::Reject
 }
 
 fn redirect(code: u16, location: String) -> Answer {
-    Answer { status: code, reason: None, body: format!("{location}\n").into(), location: Some(location) }
+    Answer {
+        status: code,
+        reason: None,
+        body: format!("{location}\n").into(),
+        location: Some(location),
+    }
 }
 
 fn elsewhere(scheme: &str, host: &str, port: u16, target: &str) -> String {
@@ -334,7 +453,9 @@ fn ambiguous(why: Refused) -> Error {
     Error::new(
         Reason::BadRequest,
         match why {
-            Refused::Ambiguous => "dot segments and `//` are not taken between services where rules look at the path",
+            Refused::Ambiguous => {
+                "dot segments and `//` are not taken between services where rules look at the path"
+            }
             Refused::Encoded => "`%2f`, `%5c` and `%00` are not taken by this rule",
         },
     )

@@ -53,31 +53,65 @@ pub(super) async fn forward(
     started: Instant,
 ) -> End {
     let Some(_permit) = plan.cluster.capacity.requests.acquire() else {
-        let error = Error::new(Reason::Overloaded, format!("{} has no room for another request", plan.cluster.name));
+        let error = Error::new(
+            Reason::Overloaded,
+            format!("{} has no room for another request", plan.cluster.name),
+        );
         return answer(connection, worker, scratch, &Answer::from(&error)).await;
     };
     let _deposit = plan.cluster.budget.deposit();
     prepare_request(connection, worker, scratch, &plan);
-    let mut upload = Upload { relay: Relay::new(scratch.request.framing(), plan.max_body), done: None };
+    let mut upload = Upload {
+        relay: Relay::new(scratch.request.framing(), plan.max_body),
+        done: None,
+    };
     if scratch.request.framing() == Framing::None {
         upload.done = Some(started);
     }
-    Tries { worker, plan: &plan, upload, failed: Vec::new(), retries: 0, withdrawal: None }.run(connection, scratch).await
+    Tries {
+        worker,
+        plan: &plan,
+        upload,
+        failed: Vec::new(),
+        retries: 0,
+        withdrawal: None,
+    }
+    .run(connection, scratch)
+    .await
 }
 
-fn prepare_request(connection: &Connection, worker: &Worker, scratch: &mut Scratch, plan: &Forward) {
+fn prepare_request(
+    connection: &Connection,
+    worker: &Worker,
+    scratch: &mut Scratch,
+    plan: &Forward,
+) {
     let world = worker.world();
-    let public = match (connection.direction, world.places.get(&connection.address).map(|place| &**place)) {
+    let public = match (
+        connection.direction,
+        world.places.get(&connection.address).map(|place| &**place),
+    ) {
         (Direction::Gateway, Some(Place::Gateway { gateway, .. })) => Some(Public {
             gateway,
-            scheme: if connection.stream.is_tls() { "https" } else { "http" },
+            scheme: if connection.stream.is_tls() {
+                "https"
+            } else {
+                "http"
+            },
             ip: connection.ip,
         }),
         _ => None,
     };
-    prepare(scratch, connection, public.as_ref(), &mut *worker.rng.borrow_mut());
+    prepare(
+        scratch,
+        connection,
+        public.as_ref(),
+        &mut *worker.rng.borrow_mut(),
+    );
     let keeps = scratch.request.framing() != Framing::None && plan.rule.retry.may_need_body();
-    scratch.replay.start(keeps.then(|| std::rc::Rc::clone(&worker.replay)));
+    scratch
+        .replay
+        .start(keeps.then(|| std::rc::Rc::clone(&worker.replay)));
 }
 
 /// The state of a request over its tries.
@@ -106,7 +140,12 @@ impl Tries<'_> {
                 Err(failed) => failed,
             };
             let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
-            match self.plan.rule.retry.judge(method, failed.attempt, failed.failure, self.retries) {
+            match self
+                .plan
+                .rule
+                .retry
+                .judge(method, failed.attempt, failed.failure, self.retries)
+            {
                 Verdict::AgainFree => fresh = true,
                 Verdict::Again => {
                     if !self.again(&failed, place).await {
@@ -115,8 +154,18 @@ impl Tries<'_> {
                     fresh = false;
                 }
                 Verdict::Stop(Stop::Exhausted) if self.retries > 0 => {
-                    let detail = format!("tried {} times; the last time: {}", self.retries + 1, failed.error);
-                    return self.give_up(connection, scratch, Error::new(Reason::RetryExhausted, detail)).await;
+                    let detail = format!(
+                        "tried {} times; the last time: {}",
+                        self.retries + 1,
+                        failed.error
+                    );
+                    return self
+                        .give_up(
+                            connection,
+                            scratch,
+                            Error::new(Reason::RetryExhausted, detail),
+                        )
+                        .await;
                 }
                 Verdict::Stop(_) => return self.give_up(connection, scratch, failed.error).await,
             }
@@ -136,7 +185,11 @@ impl Tries<'_> {
         if let Where::Picked(pick) = place {
             self.failed.push(pick.member);
         }
-        let pause = self.plan.rule.retry.backoff(self.retries, &mut *self.worker.rng.borrow_mut());
+        let pause = self
+            .plan
+            .rule
+            .retry
+            .backoff(self.retries, &mut *self.worker.rng.borrow_mut());
         if pause >= self.remaining() {
             return false;
         }
@@ -149,9 +202,14 @@ impl Tries<'_> {
         match &self.plan.way {
             Way::Here { member } => Ok(Where::Here(*member)),
             Way::Mesh { subset, .. } => {
-                let picked = self.worker.pick(&self.plan.cluster, *subset, &self.failed, Instant::now());
+                let picked =
+                    self.worker
+                        .pick(&self.plan.cluster, *subset, &self.failed, Instant::now());
                 picked.map(Where::Picked).ok_or_else(|| {
-                    Error::new(Reason::NoEndpoint, format!("{} has no instance to ask", self.plan.cluster.name))
+                    Error::new(
+                        Reason::NoEndpoint,
+                        format!("{} has no instance to ask", self.plan.cluster.name),
+                    )
                 })
             }
         }
@@ -171,7 +229,11 @@ impl Tries<'_> {
         let began = Instant::now();
         let remaining = self.remaining();
         let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
-        let head = self.plan.rule.retry.try_timeout(method, self.retries, remaining);
+        let head = self
+            .plan
+            .rule
+            .retry
+            .try_timeout(method, self.retries, remaining);
         let mut upstream = match self.upstream(member, place, fresh, head).await {
             Ok(upstream) => upstream,
             Err(failed) => {
@@ -179,14 +241,28 @@ impl Tries<'_> {
                 return Err(failed);
             }
         };
-        let ended = self.upload.relay.is_decoded().then(|| match self.upload.relay.had_trailers() {
-            true => connection.decoder.trailers(),
-            false => &NO_TRAILERS,
-        });
+        let ended =
+            self.upload
+                .relay
+                .is_decoded()
+                .then(|| match self.upload.relay.had_trailers() {
+                    true => connection.decoder.trailers(),
+                    false => &NO_TRAILERS,
+                });
         encode_try(scratch, self.plan, head, ended);
         self.upload.relay.restart();
-        let patience = Patience { head, stream: cluster.traffic.stream_idle };
-        let outcome = attempt(connection, &mut upstream, scratch, &mut self.upload, patience).await;
+        let patience = Patience {
+            head,
+            stream: cluster.traffic.stream_idle,
+        };
+        let outcome = attempt(
+            connection,
+            &mut upstream,
+            scratch,
+            &mut self.upload,
+            patience,
+        )
+        .await;
         let tried = Attempt {
             sent: true,
             seen: false,
@@ -195,7 +271,9 @@ impl Tries<'_> {
         };
         match outcome {
             Ok(()) => self.judge_head(scratch, tried, place, began, head)?,
-            Err(Trouble::Downstream(error)) => return Ok(self.downstream(connection, scratch, error).await),
+            Err(Trouble::Downstream(error)) => {
+                return Ok(self.downstream(connection, scratch, error).await);
+            }
             Err(trouble) => {
                 let failed = self.trouble(trouble, tried);
                 self.report(place, Err(&failed), began, head);
@@ -203,7 +281,11 @@ impl Tries<'_> {
             }
         }
         let peer = self.peers_reason(scratch);
-        let answered = Answered { worker: self.worker, plan: self.plan, peer };
+        let answered = Answered {
+            worker: self.worker,
+            plan: self.plan,
+            peer,
+        };
         Ok(respond(connection, upstream, scratch, &mut self.upload, answered).await)
     }
 
@@ -217,7 +299,9 @@ impl Tries<'_> {
         head: Duration,
     ) -> Result<(), Failed> {
         let status = scratch.response.status();
-        let failure = self.peers_reason(scratch).map_or(Failure::Status(status), Failure::Peer);
+        let failure = self
+            .peers_reason(scratch)
+            .map_or(Failure::Status(status), Failure::Peer);
         let counts = failure.counts();
         let failed = Failed {
             failure,
@@ -225,10 +309,20 @@ impl Tries<'_> {
             attempt: tried,
             host_unreachable: false,
         };
-        self.report(place, if counts { Err(&failed) } else { Ok(()) }, began, head);
+        self.report(
+            place,
+            if counts { Err(&failed) } else { Ok(()) },
+            began,
+            head,
+        );
         let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
         // An answer that cannot be tried again is better than none.
-        match self.plan.rule.retry.judge(method, tried, failure, self.retries) {
+        match self
+            .plan
+            .rule
+            .retry
+            .judge(method, tried, failure, self.retries)
+        {
             Verdict::Again if status >= 400 && self.has_budget() => Err(failed),
             _ => Ok(()),
         }
@@ -262,62 +356,115 @@ impl Tries<'_> {
         let now = Instant::now();
         let cluster = &self.plan.cluster;
         let (address, identity) = match &self.plan.way {
-            Way::Here { .. } => ((std::net::Ipv4Addr::LOCALHOST, member.endpoint.port).into(), None),
+            Way::Here { .. } => (
+                (std::net::Ipv4Addr::LOCALHOST, member.endpoint.port).into(),
+                None,
+            ),
             Way::Mesh { identity, .. } => {
-                let identity = identity.as_ref().ok_or_else(|| no_identity(&cluster.name))?;
+                let identity = identity
+                    .as_ref()
+                    .ok_or_else(|| no_identity(&cluster.name))?;
                 (member.endpoint.address, Some(identity))
             }
         };
-        let key = Key::new(&member.state, address, identity.map_or(0, |identity| identity.id));
+        let key = Key::new(
+            &member.state,
+            address,
+            identity.map_or(0, |identity| identity.id),
+        );
         if !fresh && let Some(known) = self.worker.pool.take(key, now) {
             self.worker.counters.event(Event::Reused);
             return Ok(known);
         }
-        let full = |what| Failed::undelivered(Error::new(Reason::Overloaded, format!("{} has too many {what}", cluster.name)));
-        let permit = cluster.capacity.connections.acquire().ok_or_else(|| full("connections"))?;
-        let _waiting = cluster.capacity.pending.acquire().ok_or_else(|| full("requests waiting for a connection"))?;
+        let full = |what| {
+            Failed::undelivered(Error::new(
+                Reason::Overloaded,
+                format!("{} has too many {what}", cluster.name),
+            ))
+        };
+        let permit = cluster
+            .capacity
+            .connections
+            .acquire()
+            .ok_or_else(|| full("connections"))?;
+        let _waiting = cluster
+            .capacity
+            .pending
+            .acquire()
+            .ok_or_else(|| full("requests waiting for a connection"))?;
         let _pending = member.state.wait();
         let secure = match identity {
             None => None,
             Some(identity) => {
-                let Configs::Mesh { client, .. } = &identity.configs else { return Err(no_identity(&cluster.name)) };
-                let name = cluster.server_name(place.member()).ok_or_else(|| no_identity(&cluster.name))?;
-                Some(Secure { config: Arc::clone(client), name: name.clone(), own: identity.facts.clone() })
+                let Configs::Mesh { client, .. } = &identity.configs else {
+                    return Err(no_identity(&cluster.name));
+                };
+                let name = cluster
+                    .server_name(place.member())
+                    .ok_or_else(|| no_identity(&cluster.name))?;
+                Some(Secure {
+                    config: Arc::clone(client),
+                    name: name.clone(),
+                    own: identity.facts.clone(),
+                })
             }
         };
         let within = cluster.traffic.connect_timeout.min(most);
-        let (stream, expires) =
-            connect(address, secure, within).await.map_err(|error| self.unconnected(error, member, address))?;
+        let (stream, expires) = connect(address, secure, within)
+            .await
+            .map_err(|error| self.unconnected(error, member, address))?;
         self.worker.counters.event(Event::Connected);
         let expires = expires.unwrap_or(now + MOST_AGE).min(now + MOST_AGE);
         let state = Arc::clone(&member.state);
-        Ok(Box::new(upstream::Connection::new(stream, key, expires, state, permit)))
+        Ok(Box::new(upstream::Connection::new(
+            stream, key, expires, state, permit,
+        )))
     }
 
-    fn unconnected(&self, error: ConnectError, member: &Member, address: std::net::SocketAddr) -> Failed {
+    fn unconnected(
+        &self,
+        error: ConnectError,
+        member: &Member,
+        address: std::net::SocketAddr,
+    ) -> Failed {
         let instance = &member.endpoint.instance;
         let mesh = matches!(self.plan.way, Way::Mesh { .. });
         let (reason, detail, host_unreachable) = match error {
-            ConnectError::Tcp(error) => {
-                (Reason::ConnectFailed, format!("{instance} at {address}: {error}"), mesh && is_of_the_host(&error))
-            }
-            ConnectError::Timeout { reached } => {
-                (Reason::ConnectTimeout, format!("{instance} at {address}: no connection in time"), mesh && !reached)
-            }
+            ConnectError::Tcp(error) => (
+                Reason::ConnectFailed,
+                format!("{instance} at {address}: {error}"),
+                mesh && is_of_the_host(&error),
+            ),
+            ConnectError::Timeout { reached } => (
+                Reason::ConnectTimeout,
+                format!("{instance} at {address}: no connection in time"),
+                mesh && !reached,
+            ),
             ConnectError::Tls(reason) => {
                 self.worker.counters.tls(Direction::Outbound, reason);
-                (Reason::TlsFailed, format!("{instance} at {address}: {}", reason.word()), false)
+                (
+                    Reason::TlsFailed,
+                    format!("{instance} at {address}: {}", reason.word()),
+                    false,
+                )
             }
         };
-        Failed { host_unreachable, ..Failed::undelivered(Error::new(reason, detail)) }
+        Failed {
+            host_unreachable,
+            ..Failed::undelivered(Error::new(reason, detail))
+        }
     }
 
     fn trouble(&self, trouble: Trouble, attempt: Attempt) -> Failed {
         let name = &self.plan.cluster.name;
         let (failure, error) = match trouble {
-            Trouble::Upstream(Failure::TryTimeout) => {
-                (Failure::TryTimeout, Error::new(Reason::RequestTimeout, format!("{name} did not answer in time")))
-            }
+            Trouble::Upstream(Failure::TryTimeout) => (
+                Failure::TryTimeout,
+                Error::new(
+                    Reason::RequestTimeout,
+                    format!("{name} did not answer in time"),
+                ),
+            ),
             Trouble::Refused(reject) => {
                 self.worker.counters.reject(reject, true);
                 (Failure::Reset, refused_response(name, reject))
@@ -326,31 +473,65 @@ impl Tries<'_> {
                 self.worker.counters.tls(Direction::Outbound, reason);
                 let error = Error::new(Reason::TlsFailed, format!("{name}: {}", reason.word()));
                 let undelivered = reason == TlsReason::RefusedByPeer && !attempt.reused;
-                (if undelivered { Failure::Connect } else { Failure::Reset }, error)
+                (
+                    if undelivered {
+                        Failure::Connect
+                    } else {
+                        Failure::Reset
+                    },
+                    error,
+                )
             }
-            _ => (Failure::Reset, Error::new(Reason::Reset, format!("{name} closed the connection before it answered"))),
+            _ => (
+                Failure::Reset,
+                Error::new(
+                    Reason::Reset,
+                    format!("{name} closed the connection before it answered"),
+                ),
+            ),
         };
-        Failed { failure, error, attempt, host_unreachable: false }
+        Failed {
+            failure,
+            error,
+            attempt,
+            host_unreachable: false,
+        }
     }
 
     /// The client sent what is refused, or has left.
-    async fn downstream(&self, connection: &mut Connection, scratch: &mut Scratch, error: RelayError) -> End {
+    async fn downstream(
+        &self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        error: RelayError,
+    ) -> End {
         let error = match error {
             RelayError::Refused(reject) => {
                 self.worker.counters.reject(reject, false);
-                Error::new(Reason::BadRequest, reject.text()).with_status(reject.status(weft_http1::Side::Request))
+                Error::new(Reason::BadRequest, reject.text())
+                    .with_status(reject.status(weft_http1::Side::Request))
             }
-            RelayError::TooLarge => {
-                Error::new(Reason::TooLarge, format!("a body may have {} bytes here", self.plan.max_body))
-            }
+            RelayError::TooLarge => Error::new(
+                Reason::TooLarge,
+                format!("a body may have {} bytes here", self.plan.max_body),
+            ),
             RelayError::Source | RelayError::Sink(_) => {
-                return End { code: CLIENT_LEFT, reason: None, fate: Fate::Abort };
+                return End {
+                    code: CLIENT_LEFT,
+                    reason: None,
+                    fate: Fate::Abort,
+                };
             }
         };
         answer(connection, self.worker, scratch, &Answer::from(&error)).await
     }
 
-    async fn give_up(&self, connection: &mut Connection, scratch: &mut Scratch, error: Error) -> End {
+    async fn give_up(
+        &self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        error: Error,
+    ) -> End {
         tracing::debug!(service = %self.plan.cluster.name, %error, "a request failed");
         answer(connection, self.worker, scratch, &Answer::from(&error)).await
     }
@@ -364,12 +545,16 @@ impl Tries<'_> {
             Err(failed) if !failed.failure.counts() => return,
             Err(_) => (patience, Outcome::Failure),
         };
-        self.worker.observe(&self.plan.cluster, pick.member, took, now);
+        self.worker
+            .observe(&self.plan.cluster, pick.member, took, now);
         self.worker.report(&self.plan.cluster, pick, outcome, now);
     }
 
     fn remaining(&self) -> Duration {
-        let spent = self.upload.done.map_or(Duration::ZERO, |done| done.elapsed());
+        let spent = self
+            .upload
+            .done
+            .map_or(Duration::ZERO, |done| done.elapsed());
         self.plan.timeout.saturating_sub(spent)
     }
 }
@@ -389,20 +574,36 @@ impl Where {
 
 impl Failed {
     fn undelivered(error: Error) -> Self {
-        Self { failure: Failure::Connect, error, attempt: Attempt::default(), host_unreachable: false }
+        Self {
+            failure: Failure::Connect,
+            error,
+            attempt: Attempt::default(),
+            host_unreachable: false,
+        }
     }
 }
 
 fn no_identity(service: &str) -> Failed {
-    Failed::undelivered(Error::new(Reason::TlsFailed, format!("there is no certificate to call {service} with")))
+    Failed::undelivered(Error::new(
+        Reason::TlsFailed,
+        format!("there is no certificate to call {service} with"),
+    ))
 }
 
 fn refused_response(service: &str, reject: Reject) -> Error {
-    Error::new(Reason::Reset, format!("{service} answered what is refused: {}", reject.text()))
+    Error::new(
+        Reason::Reset,
+        format!("{service} answered what is refused: {}", reject.text()),
+    )
 }
 
 /// Whether it is the host that cannot be reached, and not we who cannot open a socket.
 fn is_of_the_host(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
-    matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable | TimedOut)
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable | TimedOut
+    )
 }

@@ -51,28 +51,52 @@ async fn one(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch
         Err(Some(refused)) => {
             let end = refuse(connection, worker, scratch, refused).await;
             let started = Instant::now();
-            count(connection, worker, (Label::NONE, Label::NONE, Label::NONE), Method::Other, end, started);
+            count(
+                connection,
+                worker,
+                (Label::NONE, Label::NONE, Label::NONE),
+                Method::Other,
+                end,
+                started,
+            );
             return end.fate;
         }
     }
     let started = Instant::now();
-    let Decision { source, destination, route, plan } = decide(connection, &mut scratch.request, worker);
+    let Decision {
+        source,
+        destination,
+        route,
+        plan,
+    } = decide(connection, &mut scratch.request, worker);
     let method = scratch.request.method();
     let end = match plan {
         Ok(Plan::Forward(plan)) => forward(connection, worker, scratch, plan, started).await,
         Ok(Plan::Answer(said)) => answer(connection, worker, scratch, &said).await,
         Err(error) => answer(connection, worker, scratch, &Answer::from(&error)).await,
     };
-    count(connection, worker, (source, destination, route), method, end, started);
+    count(
+        connection,
+        worker,
+        (source, destination, route),
+        method,
+        end,
+        started,
+    );
     end.fate
 }
 
 /// Reads a head; the error is what to refuse it with, or nothing where the client has left.
-async fn read_head(connection: &mut Connection, scratch: &mut Scratch) -> Result<(), Option<Refused>> {
+async fn read_head(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+) -> Result<(), Option<Refused>> {
     connection.deadline.set(Instant::now() + HEAD_TIMEOUT);
     poll_fn(|cx| {
         loop {
-            let (taken, step) = connection.decoder.feed(connection.input.unread(), &mut scratch.request);
+            let (taken, step) = connection
+                .decoder
+                .feed(connection.input.unread(), &mut scratch.request);
             connection.input.consume(taken);
             match step {
                 Step::Head => return Poll::Ready(Ok(())),
@@ -102,17 +126,28 @@ enum Refused {
 impl Refused {
     fn error(self) -> Error {
         match self {
-            Self::TooSlow => Error::new(Reason::BadRequest, "the head took too long").with_status(408),
+            Self::TooSlow => {
+                Error::new(Reason::BadRequest, "the head took too long").with_status(408)
+            }
             Self::Codec(reject) => {
                 let status = reject.status(Side::Request);
-                let reason = if matches!(status, 413 | 431) { Reason::TooLarge } else { Reason::BadRequest };
+                let reason = if matches!(status, 413 | 431) {
+                    Reason::TooLarge
+                } else {
+                    Reason::BadRequest
+                };
                 Error::new(reason, reject.text()).with_status(status)
             }
         }
     }
 }
 
-async fn refuse(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch, refused: Refused) -> End {
+async fn refuse(
+    connection: &mut Connection,
+    worker: &Worker,
+    scratch: &mut Scratch,
+    refused: Refused,
+) -> End {
     if let Refused::Codec(reject) = refused {
         worker.counters.reject(reject, false);
     }
@@ -123,16 +158,31 @@ async fn refuse(connection: &mut Connection, worker: &Worker, scratch: &mut Scra
 }
 
 /// Answers a request whose body, if it has one, is not read: then the connection ends.
-async fn answer(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch, said: &Answer) -> End {
+async fn answer(
+    connection: &mut Connection,
+    worker: &Worker,
+    scratch: &mut Scratch,
+    said: &Answer,
+) -> End {
     let unread = scratch.request.framing() != Framing::None && !connection.decoder.is_body_done();
     let bad = said.reason == Some(Reason::BadRequest);
     let then = then(connection, worker, scratch, unread || bad);
     scratch.down.clear();
-    said.encode(&mut scratch.down.staged, scratch.request.method() == Method::Head, then);
-    let fate = if then == Then::Close { Fate::Close } else { Fate::Reuse };
+    said.encode(
+        &mut scratch.down.staged,
+        scratch.request.method() == Method::Head,
+        then,
+    );
+    let fate = if then == Then::Close {
+        Fate::Close
+    } else {
+        Fate::Reuse
+    };
     if fate == Fate::Reuse {
         // Nothing but the end of the message is left in the decoder.
-        let (taken, step) = connection.decoder.feed(connection.input.unread(), &mut scratch.request);
+        let (taken, step) = connection
+            .decoder
+            .feed(connection.input.unread(), &mut scratch.request);
         debug_assert!(taken == 0 && matches!(step, Step::End | Step::Need));
     }
     send(connection, scratch, said.status, said.reason, fate).await
@@ -184,5 +234,7 @@ fn count(
         code: end.code,
         reason: end.reason,
     };
-    worker.requests.count(key, started.elapsed(), &mut connection.last);
+    worker
+        .requests
+        .count(key, started.elapsed(), &mut connection.last);
 }

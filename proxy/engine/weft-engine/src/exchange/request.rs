@@ -31,7 +31,11 @@ pub(super) fn prepare(
     public: Option<&Public<'_>>,
     rng: &mut impl Rng,
 ) {
-    let Scratch { request: head, lines, .. } = scratch;
+    let Scratch {
+        request: head,
+        lines,
+        ..
+    } = scratch;
     lines.clear();
     if let Some(public) = public {
         forwarding(head, lines, public);
@@ -65,15 +69,27 @@ pub(super) fn prepare(
 fn forwarding(head: &mut RequestHead, lines: &mut Vec<u8>, public: &Public<'_>) {
     let believed = public.gateway.trusted.believes(public.ip);
     let text = |value: &[u8]| std::str::from_utf8(value).unwrap_or_default().to_owned();
-    let before = head.fields().joined(b"x-forwarded-for").map(|value| text(&value));
+    let before = head
+        .fields()
+        .joined(b"x-forwarded-for")
+        .map(|value| text(&value));
     let kept = |id| head.get(id).filter(|_| believed).map(<[u8]>::to_vec);
-    let scheme = kept(FieldId::XForwardedProto).unwrap_or_else(|| public.scheme.as_bytes().to_vec());
+    let scheme =
+        kept(FieldId::XForwardedProto).unwrap_or_else(|| public.scheme.as_bytes().to_vec());
     let host = kept(FieldId::XForwardedHost).unwrap_or_else(|| head.authority().to_vec());
-    encode::field(lines, b"x-forwarded-for", forwarded_for(before.as_deref(), public.ip, believed).as_bytes());
+    encode::field(
+        lines,
+        b"x-forwarded-for",
+        forwarded_for(before.as_deref(), public.ip, believed).as_bytes(),
+    );
     encode::field(lines, b"x-forwarded-proto", &scheme);
     encode::field(lines, b"x-forwarded-host", &host);
     let fields = head.fields_mut();
-    for id in [FieldId::XForwardedFor, FieldId::XForwardedProto, FieldId::XForwardedHost] {
+    for id in [
+        FieldId::XForwardedFor,
+        FieldId::XForwardedProto,
+        FieldId::XForwardedHost,
+    ] {
         fields.drop_id(id);
     }
     if !believed {
@@ -87,19 +103,38 @@ fn forwarding(head: &mut RequestHead, lines: &mut Vec<u8>, public: &Public<'_>) 
 /// Writes the head of one try, and what is kept of the body where it is not the first.
 ///
 /// `ended`: the trailers, if the whole body was read already.
-pub(super) fn encode_try(scratch: &mut Scratch, plan: &Forward, patience: Duration, ended: Option<&Fields>) {
+pub(super) fn encode_try(
+    scratch: &mut Scratch,
+    plan: &Forward,
+    patience: Duration,
+    ended: Option<&Fields>,
+) {
     scratch.up.clear();
-    let Scratch { request: head, up, lines, replay, .. } = scratch;
+    let Scratch {
+        request: head,
+        up,
+        lines,
+        replay,
+        ..
+    } = scratch;
     let out = &mut up.staged;
     encode::request_line(out, head.method_name(), head.target());
     let host = plan.host.as_deref().map_or(head.authority(), str::as_bytes);
-    let host = if host.is_empty() { plan.cluster.host() } else { host };
+    let host = if host.is_empty() {
+        plan.cluster.host()
+    } else {
+        host
+    };
     encode::field(out, b"host", host);
     let edits = &plan.rule.request;
     if edits.is_empty() {
         encode::forwarded(out, head.fields());
     } else {
-        for field in head.fields().forwarded().filter(|field| !edits.drops(field.name)) {
+        for field in head
+            .fields()
+            .forwarded()
+            .filter(|field| !edits.drops(field.name))
+        {
             encode::field(out, field.name, field.value);
         }
         out.extend_from_slice(edits.lines());

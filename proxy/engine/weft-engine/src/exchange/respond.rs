@@ -48,24 +48,56 @@ pub(super) async fn respond(
     }
     let framing = framing(scratch);
     let uncertain = upload.done.is_none() && scratch.request.expects_continue();
-    let then = then(connection, answered.worker, scratch, uncertain || framing == Framing::UntilClose);
+    let then = then(
+        connection,
+        answered.worker,
+        scratch,
+        uncertain || framing == Framing::UntilClose,
+    );
     encode_head(scratch, &answered, framing, then);
-    let mut relay = Relay::new(if scratch.response.framing() == Framing::None { Framing::None } else { framing }, 0);
+    let mut relay = Relay::new(
+        if scratch.response.framing() == Framing::None {
+            Framing::None
+        } else {
+            framing
+        },
+        0,
+    );
     let idle = answered.plan.cluster.traffic.stream_idle;
     let end = |reason, fate| End { code, reason, fate };
     match pump(connection, &mut upstream, scratch, upload, &mut relay, idle).await {
         Moved::Whole => {}
-        Moved::ClientLeft => return End { code: CLIENT_LEFT, ..end(answered.peer, Fate::Abort) },
+        Moved::ClientLeft => {
+            return End {
+                code: CLIENT_LEFT,
+                ..end(answered.peer, Fate::Abort)
+            };
+        }
         Moved::UpstreamBroke | Moved::Idle => {
             truncate(connection, framing);
             return end(Some(Reason::Reset), Fate::Abort);
         }
     }
     let uploaded = upload.done.is_some();
-    if uploaded && scratch.response.keep_alive() && upstream.input.unread().is_empty() && scratch.up.is_empty() {
-        answered.worker.pool.give(upstream, answered.plan.cluster.traffic.idle_timeout, Instant::now());
+    if uploaded
+        && scratch.response.keep_alive()
+        && upstream.input.unread().is_empty()
+        && scratch.up.is_empty()
+    {
+        answered.worker.pool.give(
+            upstream,
+            answered.plan.cluster.traffic.idle_timeout,
+            Instant::now(),
+        );
     }
-    end(answered.peer, if then == Then::Close || !uploaded { Fate::Close } else { Fate::Reuse })
+    end(
+        answered.peer,
+        if then == Then::Close || !uploaded {
+            Fate::Close
+        } else {
+            Fate::Reuse
+        },
+    )
 }
 
 /// Both directions until the answer is written.
@@ -119,7 +151,11 @@ fn framing(scratch: &Scratch) -> Framing {
 }
 
 fn encode_head(scratch: &mut Scratch, answered: &Answered<'_>, framing: Framing, then: Then) {
-    let Scratch { response: head, down, .. } = scratch;
+    let Scratch {
+        response: head,
+        down,
+        ..
+    } = scratch;
     strip(head, answered);
     let out = &mut down.staged;
     encode::status_line(out, head.status(), head.reason());
@@ -127,7 +163,11 @@ fn encode_head(scratch: &mut Scratch, answered: &Answered<'_>, framing: Framing,
     if edits.is_empty() {
         encode::forwarded(out, head.fields());
     } else {
-        for field in head.fields().forwarded().filter(|field| !edits.drops(field.name)) {
+        for field in head
+            .fields()
+            .forwarded()
+            .filter(|field| !edits.drops(field.name))
+        {
             encode::field(out, field.name, field.value);
         }
         out.extend_from_slice(edits.lines());
@@ -168,16 +208,29 @@ async fn switch(
     encode::forwarded(out, scratch.response.fields());
     out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     encode::end(out);
-    let end = End { code: 101, reason: None, fate: Fate::Abort };
-    if poll_fn(|cx| scratch.down.poll_flush(&mut connection.stream, cx)).await.is_err() {
+    let end = End {
+        code: 101,
+        reason: None,
+        fate: Fate::Abort,
+    };
+    if poll_fn(|cx| scratch.down.poll_flush(&mut connection.stream, cx))
+        .await
+        .is_err()
+    {
         return end;
     }
     let worker = answered.worker;
     let mut deadline = std::mem::replace(&mut connection.deadline, crate::io::Deadline::never());
     let mut tunnel = Tunnel::default();
     loop {
-        let down = Side { stream: &mut connection.stream, input: &mut connection.input };
-        let up = Side { stream: &mut upstream.stream, input: &mut upstream.input };
+        let down = Side {
+            stream: &mut connection.stream,
+            input: &mut connection.input,
+        };
+        let up = Side {
+            stream: &mut upstream.stream,
+            input: &mut upstream.input,
+        };
         let idle = answered.plan.cluster.traffic.stream_idle;
         let carried = tokio::select! {
             _ = tunnel.run(down, up, &mut deadline, idle) => true,
@@ -192,12 +245,16 @@ async fn switch(
 /// Whether a tunnel's caller is still believed and still allowed.
 fn may_go_on(connection: &mut Connection, scratch: &Scratch, answered: &Answered<'_>) -> bool {
     let world = answered.worker.world();
-    let Some(peer) = &mut connection.peer else { return true };
+    let Some(peer) = &mut connection.peer else {
+        return true;
+    };
     if !matches!(answered.plan.way, Way::Here { .. }) {
         return true;
     }
     let believed = peer.is_still_believed(&world.tls);
-    let Some(service) = world.services.get(&peer.service) else { return false };
+    let Some(service) = world.services.get(&peer.service) else {
+        return false;
+    };
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let call = Call {
         caller: Some(&peer.caller),

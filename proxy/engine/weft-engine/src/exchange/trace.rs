@@ -35,12 +35,21 @@ pub(super) fn request_id(out: &mut Vec<u8>, rng: &mut impl Rng) {
 
 /// Whether a received value can be gone on with (W3C Trace Context section 3.2.2).
 pub(super) fn is_traceparent(value: &[u8]) -> bool {
-    let lower_hex = |bytes: &[u8]| bytes.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    let lower_hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte))
+    };
     let zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == b'0');
     if value.len() < LENGTH || [2, 35, 52].iter().any(|dash| value[*dash] != b'-') {
         return false;
     }
-    let (version, trace, parent, flags) = (&value[..2], &value[3..35], &value[36..52], &value[53..LENGTH]);
+    let (version, trace, parent, flags) = (
+        &value[..2],
+        &value[3..35],
+        &value[36..52],
+        &value[53..LENGTH],
+    );
     [version, trace, parent, flags].into_iter().all(lower_hex)
         && version != b"ff"
         && !zero(trace)
@@ -50,7 +59,11 @@ pub(super) fn is_traceparent(value: &[u8]) -> bool {
 
 fn hex(out: &mut Vec<u8>, number: u64) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend((0..16).rev().map(|place| DIGITS[(number >> (place * 4)) as usize & 15]));
+    out.extend(
+        (0..16)
+            .rev()
+            .map(|place| DIGITS[(number >> (place * 4)) as usize & 15]),
+    );
 }
 
 #[cfg(test)]
@@ -78,7 +91,11 @@ mod tests {
 
     #[test]
     fn a_missing_or_bad_trace_is_replaced_by_a_new_one() {
-        for bad in [None, Some(&b"rubbish"[..]), Some(b"00-00000000000000000000000000000000-00f067aa0ba902b7-01")] {
+        for bad in [
+            None,
+            Some(&b"rubbish"[..]),
+            Some(b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+        ] {
             let next = next(bad);
             assert!(is_traceparent(&next), "{bad:?}");
         }

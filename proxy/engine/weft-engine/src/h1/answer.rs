@@ -46,7 +46,11 @@ impl Answer {
             encode::field(out, b"location", location.as_bytes());
         }
         if self.status == 405 {
-            encode::field(out, b"allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+            encode::field(
+                out,
+                b"allow",
+                b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH",
+            );
         }
         then.encode(out);
         let bodiless = self.status == 204 || self.status == 304;
@@ -99,7 +103,9 @@ thread_local! {
 
 impl Date {
     fn now(&mut self) -> &[u8] {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+        let second = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |elapsed| elapsed.as_secs());
         if second != self.second {
             self.second = second;
             self.format();
@@ -109,7 +115,9 @@ impl Date {
 
     fn format(&mut self) {
         const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
         let (days, rest) = (self.second / 86_400, self.second % 86_400);
         let (year, month, day) = civil(days);
         let weekday = DAYS[(days % 7) as usize];
@@ -117,7 +125,10 @@ impl Date {
         let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
         let mut out = &mut self.text[..];
         // The text has 29 bytes until the year 9999.
-        let _ = write!(out, "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
+        let _ = write!(
+            out,
+            "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
+        );
     }
 }
 
@@ -126,11 +137,16 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let era = z / 146_097;
     let day_of_era = z % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -145,7 +161,10 @@ mod tests {
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
         ] {
-            let mut date = Date { second, text: [0; 29] };
+            let mut date = Date {
+                second,
+                text: [0; 29],
+            };
             date.format();
             assert_eq!(std::str::from_utf8(&date.text), Ok(text));
         }
@@ -159,7 +178,15 @@ mod tests {
         answer.encode(&mut head, true, Then::Close);
         let whole = String::from_utf8(whole).expect("text");
         assert!(whole.starts_with("HTTP/1.1 404 Not Found\r\n"));
-        assert!(whole.contains("\r\nx-weft-reason: no_route\r\n") && whole.contains("\r\nconnection: close\r\n"));
-        assert_eq!(whole.strip_suffix("no_route: nothing there\n").map(str::as_bytes), Some(&head[..]));
+        assert!(
+            whole.contains("\r\nx-weft-reason: no_route\r\n")
+                && whole.contains("\r\nconnection: close\r\n")
+        );
+        assert_eq!(
+            whole
+                .strip_suffix("no_route: nothing there\n")
+                .map(str::as_bytes),
+            Some(&head[..])
+        );
     }
 }

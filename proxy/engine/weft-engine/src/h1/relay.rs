@@ -8,7 +8,10 @@ use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
-use weft_http1::{Eof, Fields, Framing, Reject, RequestDecoder, RequestHead, ResponseDecoder, ResponseHead, Step, encode};
+use weft_http1::{
+    Eof, Fields, Framing, Reject, RequestDecoder, RequestHead, ResponseDecoder, ResponseHead, Step,
+    encode,
+};
 
 use super::Replay;
 use crate::io::{Input, Output, Stream};
@@ -94,7 +97,16 @@ impl Relay {
     /// A direction whose body is sent with that framing, and has at most that many bytes (0: no bound).
     pub(crate) fn new(framing: Framing, most: u64) -> Self {
         let most = if most == 0 { u64::MAX } else { most };
-        Self { framing, pending: 0..0, tail: &[], ended: false, trailers: false, moved: 0, most, progressed: false }
+        Self {
+            framing,
+            pending: 0..0,
+            tail: &[],
+            ended: false,
+            trailers: false,
+            moved: 0,
+            most,
+            progressed: false,
+        }
     }
 
     /// Forgets what was not written: it was staged anew.
@@ -126,7 +138,12 @@ impl Relay {
         body: &mut Body<'_>,
         mut replay: Option<&mut Replay>,
     ) -> Poll<Result<(), RelayError>> {
-        let Ends { from, input, to, output } = ends;
+        let Ends {
+            from,
+            input,
+            to,
+            output,
+        } = ends;
         loop {
             ready!(self.poll_write(cx, input, to, output)).map_err(RelayError::Sink)?;
             if self.ended {
@@ -188,7 +205,11 @@ impl Relay {
                     }
                     if length > SMALL {
                         self.pending = range;
-                        self.tail = if self.framing == Framing::Chunked { encode::CHUNK_END } else { &[] };
+                        self.tail = if self.framing == Framing::Chunked {
+                            encode::CHUNK_END
+                        } else {
+                            &[]
+                        };
                         return Ok(true);
                     }
                     output.staged.extend_from_slice(input.slice(range));

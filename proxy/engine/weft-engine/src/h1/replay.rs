@@ -37,7 +37,9 @@ impl Replay {
             return;
         }
         let fits = match &self.budget {
-            Some(budget) if self.kept.len() + piece.len() <= PER_REQUEST => budget.take(piece.len()),
+            Some(budget) if self.kept.len() + piece.len() <= PER_REQUEST => {
+                budget.take(piece.len())
+            }
             _ => false,
         };
         if fits {

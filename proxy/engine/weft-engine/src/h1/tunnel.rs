@@ -65,7 +65,12 @@ impl Tunnel {
 // === impl Way ===
 
 impl Way {
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Side<'_>, to: &mut Side<'_>) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Side<'_>,
+        to: &mut Side<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             if self.ended {
                 return Poll::Ready(Ok(()));

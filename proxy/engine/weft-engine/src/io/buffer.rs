@@ -75,7 +75,9 @@ impl Drop for Buffer {
         let bytes = std::mem::take(&mut self.bytes);
         // The list is gone while its thread ends; then the memory is simply freed.
         let _ = LIST.try_with(|list| {
-            let Ok(mut list) = list.try_borrow_mut() else { return };
+            let Ok(mut list) = list.try_borrow_mut() else {
+                return;
+            };
             if self.class > 0 {
                 list.large_out = list.large_out.saturating_sub(bytes.len());
             }

@@ -17,7 +17,10 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// A timer that never fires.
     pub(crate) const fn never() -> Self {
-        Self { sleep: None, at: None }
+        Self {
+            sleep: None,
+            at: None,
+        }
     }
 
     /// Fires then, and no longer when it would have fired before.
@@ -32,7 +35,9 @@ impl Deadline {
 
     /// Ready from the set moment on.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.at else { return Poll::Pending };
+        let Some(at) = self.at else {
+            return Poll::Pending;
+        };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         loop {
             match sleep.as_mut().poll(cx) {
@@ -62,7 +67,11 @@ mod tests {
         let start = Instant::now();
         let mut deadline = Deadline::never();
         deadline.set(start + Duration::from_secs(1));
-        assert!(poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await.is_pending());
+        assert!(
+            poll_fn(|cx| Poll::Ready(deadline.poll(cx)))
+                .await
+                .is_pending()
+        );
         deadline.set(start + Duration::from_secs(3));
         poll_fn(|cx| deadline.poll(cx)).await;
         assert_eq!(start.elapsed(), Duration::from_secs(3));
@@ -73,7 +82,11 @@ mod tests {
         let start = Instant::now();
         let mut deadline = Deadline::never();
         deadline.set(start + Duration::from_secs(60));
-        assert!(poll_fn(|cx| Poll::Ready(deadline.poll(cx))).await.is_pending());
+        assert!(
+            poll_fn(|cx| Poll::Ready(deadline.poll(cx)))
+                .await
+                .is_pending()
+        );
         deadline.set(start + Duration::from_secs(1));
         poll_fn(|cx| deadline.poll(cx)).await;
         assert_eq!(start.elapsed(), Duration::from_secs(1));

@@ -58,7 +58,11 @@ impl Input {
     ///
     /// While nothing comes an empty connection keeps no buffer. A buffer full of unread bytes is `OutOfMemory`: the decoder's
     /// own bounds are smaller, so that this is never seen.
-    pub(crate) fn poll_fill(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(
+        &mut self,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         self.make_room();
         let buffer = self.buffer.get_or_insert_with(Buffer::smallest);
         let room = &mut buffer.bytes_mut()[self.end..];
@@ -77,7 +81,9 @@ impl Input {
     }
 
     fn make_room(&mut self) {
-        let Some(buffer) = &mut self.buffer else { return };
+        let Some(buffer) = &mut self.buffer else {
+            return;
+        };
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             if self.came_full
@@ -93,9 +99,7 @@ impl Input {
             buffer.bytes_mut().copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
-        } else if full
-            && let Some(mut larger) = buffer.larger()
-        {
+        } else if full && let Some(mut larger) = buffer.larger() {
             larger.bytes_mut()[..self.end].copy_from_slice(&buffer.bytes()[..self.end]);
             *buffer = larger;
         }

@@ -41,7 +41,9 @@ impl Output {
             let staged = &self.staged[self.sent..];
             let written = match (staged.is_empty(), body.is_empty() && tail.is_empty()) {
                 (false, true) => ready!(stream.poll_write(cx, &[IoSlice::new(staged)]))?,
-                (true, false) if tail.is_empty() => ready!(stream.poll_write(cx, &[IoSlice::new(body)]))?,
+                (true, false) if tail.is_empty() => {
+                    ready!(stream.poll_write(cx, &[IoSlice::new(body)]))?
+                }
                 _ => {
                     let parts = [IoSlice::new(staged), IoSlice::new(body), IoSlice::new(tail)];
                     ready!(stream.poll_write(cx, &parts))?
@@ -67,7 +69,11 @@ impl Output {
     }
 
     /// Writes and flushes the staged bytes.
-    pub(crate) fn poll_flush(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(
+        &mut self,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         self.poll_send(stream, &mut &[][..], &mut &[][..], cx)
     }
 }

@@ -50,14 +50,29 @@ impl Event {
     /// All of them, with their metric and its labels.
     pub(crate) const ALL: [(Self, &'static str); 10] = [
         (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
-        (Self::RetryOverBudget, "weft_retries_total{outcome=\"over_budget\"}"),
+        (
+            Self::RetryOverBudget,
+            "weft_retries_total{outcome=\"over_budget\"}",
+        ),
         (Self::Ejected, "weft_ejections_total{change=\"ejected\"}"),
         (Self::Returned, "weft_ejections_total{change=\"returned\"}"),
-        (Self::Connected, "weft_upstream_connections_total{how=\"opened\"}"),
-        (Self::Reused, "weft_upstream_connections_total{how=\"reused\"}"),
+        (
+            Self::Connected,
+            "weft_upstream_connections_total{how=\"opened\"}",
+        ),
+        (
+            Self::Reused,
+            "weft_upstream_connections_total{how=\"reused\"}",
+        ),
         (Self::Spilled, "weft_spilled_total"),
-        (Self::ShadowDenied, "weft_access_shadow_total{would=\"deny\"}"),
-        (Self::ShadowAllowed, "weft_access_shadow_total{would=\"allow\"}"),
+        (
+            Self::ShadowDenied,
+            "weft_access_shadow_total{would=\"deny\"}",
+        ),
+        (
+            Self::ShadowAllowed,
+            "weft_access_shadow_total{would=\"allow\"}",
+        ),
         (Self::AcceptFailed, "weft_accept_failures_total"),
     ];
 }
@@ -103,7 +118,9 @@ impl Counters {
 
     /// Downstream connections that are open.
     pub(crate) fn open(&self) -> u64 {
-        self.connections.iter().fold(0, |sum, count| sum.wrapping_add(count.load(Relaxed)))
+        self.connections
+            .iter()
+            .fold(0, |sum, count| sum.wrapping_add(count.load(Relaxed)))
     }
 
     /// Every count that is not zero, gauges aside, as metric with labels.
@@ -114,22 +131,35 @@ impl Counters {
         for direction in DIRECTION {
             for reason in TlsReason::ALL {
                 let count = self.tls[direction as usize][reason as usize].load(Relaxed);
-                let labels = format!("{{direction=\"{}\",reason=\"{}\"}}", direction.word(), reason.word());
+                let labels = format!(
+                    "{{direction=\"{}\",reason=\"{}\"}}",
+                    direction.word(),
+                    reason.word()
+                );
                 visit(format!("weft_tls_failures_total{labels}"), count);
             }
         }
         for (reject, counts) in Reject::ALL.iter().zip(&self.rejects) {
             for (side, count) in ["request", "response"].into_iter().zip(counts) {
                 let labels = format!("{{message=\"{side}\",reject=\"{}\"}}", reject.word());
-                visit(format!("weft_rejected_messages_total{labels}"), count.load(Relaxed));
+                visit(
+                    format!("weft_rejected_messages_total{labels}"),
+                    count.load(Relaxed),
+                );
             }
         }
     }
 
     /// Open connections by direction.
     pub(super) fn connections(&self) -> impl Iterator<Item = (Direction, u64)> {
-        DIRECTION.into_iter().map(|direction| (direction, self.connections[direction as usize].load(Relaxed)))
+        DIRECTION.into_iter().map(|direction| {
+            (
+                direction,
+                self.connections[direction as usize].load(Relaxed),
+            )
+        })
     }
 }
 
-const DIRECTION: [Direction; DIRECTIONS] = [Direction::Outbound, Direction::Inbound, Direction::Gateway];
+const DIRECTION: [Direction; DIRECTIONS] =
+    [Direction::Outbound, Direction::Inbound, Direction::Gateway];

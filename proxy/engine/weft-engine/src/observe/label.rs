@@ -35,11 +35,18 @@ impl Label {
 
     /// The label of a name. Not for the request path.
     pub(crate) fn of(text: &str) -> Self {
-        let known = names().read().unwrap_or_else(std::sync::PoisonError::into_inner).by_text.get(text).copied();
+        let known = names()
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .by_text
+            .get(text)
+            .copied();
         if let Some(known) = known {
             return Self(known);
         }
-        let mut names = names().write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut names = names()
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if names.texts.len() >= MOST {
             return Self::OTHER;
         }
@@ -53,7 +60,9 @@ impl Label {
 
     /// The name again.
     pub(crate) fn text(self) -> Box<str> {
-        let names = names().read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let names = names()
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         names.texts[self.0 as usize].clone()
     }
 }

@@ -54,7 +54,12 @@ fn requests(out: &mut String, workers: &[Scraped]) {
             *sums.entry(labels(key)).or_default() += count.load(Relaxed);
         }
     }
-    head(out, "weft_requests_total", "counter", "Requests that ended, by what they were and how.");
+    head(
+        out,
+        "weft_requests_total",
+        "counter",
+        "Requests that ended, by what they were and how.",
+    );
     for (labels, count) in sums {
         let _ = writeln!(out, "weft_requests_total{{{labels}}} {count}");
     }
@@ -90,7 +95,12 @@ fn durations(out: &mut String, workers: &[Scraped]) {
         }
     }
     let name = "weft_request_duration_seconds";
-    head(out, name, "histogram", "From the request's head to the end of the answer.");
+    head(
+        out,
+        name,
+        "histogram",
+        "From the request's head to the end of the answer.",
+    );
     for ((direction, destination, class), sum) in sums {
         let labels = format!(
             "direction=\"{}\",destination=\"{}\",code_class=\"{class}xx\"",
@@ -104,14 +114,19 @@ fn durations(out: &mut String, workers: &[Scraped]) {
             let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
         }
         let seconds = sum.nanos as f64 / 1e9;
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {seconds}\n{name}_count{{{labels}}} {total}");
+        let _ = writeln!(
+            out,
+            "{name}_sum{{{labels}}} {seconds}\n{name}_count{{{labels}}} {total}"
+        );
     }
 }
 
 fn counters(out: &mut String, workers: &[Scraped]) {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for worker in workers {
-        worker.counters.each(|name, count| *sums.entry(name).or_default() += count);
+        worker
+            .counters
+            .each(|name, count| *sums.entry(name).or_default() += count);
     }
     let mut before = "";
     for (name, count) in &sums {
@@ -130,17 +145,29 @@ fn help(metric: &str) -> &'static str {
         "weft_rejected_messages_total" => "Messages refused by the codec, and why.",
         "weft_retries_total" => "Requests tried again, or not for want of budget.",
         "weft_ejections_total" => "Endpoints and hosts taken out of rotation and given back.",
-        "weft_upstream_connections_total" => "Connections to upstreams that were opened, and times one was used again.",
-        "weft_spilled_total" => "Requests sent to another target because their own had no endpoints.",
+        "weft_upstream_connections_total" => {
+            "Connections to upstreams that were opened, and times one was used again."
+        }
+        "weft_spilled_total" => {
+            "Requests sent to another target because their own had no endpoints."
+        }
         "weft_access_shadow_total" => "Requests that rules in shadow would have judged otherwise.",
         _ => "Connections that could not be accepted.",
     }
 }
 
 fn state(out: &mut String, workers: &[Scraped], gauges: &Gauges) {
-    head(out, "weft_connections", "gauge", "Downstream connections that are open.");
+    head(
+        out,
+        "weft_connections",
+        "gauge",
+        "Downstream connections that are open.",
+    );
     let mut open: BTreeMap<&str, u64> = BTreeMap::new();
-    for (direction, count) in workers.iter().flat_map(|worker| worker.counters.connections()) {
+    for (direction, count) in workers
+        .iter()
+        .flat_map(|worker| worker.counters.connections())
+    {
         let sum = open.entry(direction.word()).or_default();
         *sum = sum.wrapping_add(count);
     }
@@ -148,20 +175,47 @@ fn state(out: &mut String, workers: &[Scraped], gauges: &Gauges) {
         let _ = writeln!(out, "weft_connections{{direction=\"{direction}\"}} {count}");
     }
     for (name, value, help) in [
-        ("weft_config_generation", gauges.generation, "The generation every worker serves."),
-        ("weft_policy_revision", gauges.policy, "The policy revision every worker serves."),
-        ("weft_registry_revision", gauges.registry, "The registry revision every worker serves."),
-        ("weft_draining", u64::from(gauges.draining), "1 where no new connection is accepted any more."),
+        (
+            "weft_config_generation",
+            gauges.generation,
+            "The generation every worker serves.",
+        ),
+        (
+            "weft_policy_revision",
+            gauges.policy,
+            "The policy revision every worker serves.",
+        ),
+        (
+            "weft_registry_revision",
+            gauges.registry,
+            "The registry revision every worker serves.",
+        ),
+        (
+            "weft_draining",
+            u64::from(gauges.draining),
+            "1 where no new connection is accepted any more.",
+        ),
     ] {
         head(out, name, "gauge", help);
         let _ = writeln!(out, "{name} {value}");
     }
-    head(out, "weft_certificate_end_seconds", "gauge", "When a served certificate ends, in seconds since the epoch.");
+    head(
+        out,
+        "weft_certificate_end_seconds",
+        "gauge",
+        "When a served certificate ends, in seconds since the epoch.",
+    );
     for (name, end) in &gauges.certificates {
-        let _ = writeln!(out, "weft_certificate_end_seconds{{identity=\"{}\"}} {end}", escaped(name));
+        let _ = writeln!(
+            out,
+            "weft_certificate_end_seconds{{identity=\"{}\"}} {end}",
+            escaped(name)
+        );
     }
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }

@@ -102,15 +102,27 @@ impl Requests {
         }
         let full = self.known.borrow().len() >= MOST;
         let bounded = if full {
-            RequestKey { source: Label::OTHER, destination: Label::OTHER, route: Label::OTHER, ..key }
+            RequestKey {
+                source: Label::OTHER,
+                destination: Label::OTHER,
+                route: Label::OTHER,
+                ..key
+            }
         } else {
             key
         };
         // The overflow series are few: their names are one, so only words and codes tell them apart.
         if full && let Some(series) = self.known.borrow().get(&bounded) {
-            return Series { key, ..series.clone() };
+            return Series {
+                key,
+                ..series.clone()
+            };
         }
-        let series = Series { key: bounded, count: Arc::default(), duration: self.duration(&bounded) };
+        let series = Series {
+            key: bounded,
+            count: Arc::default(),
+            duration: self.duration(&bounded),
+        };
         lock(&self.listed.series).push((bounded, Arc::clone(&series.count)));
         self.known.borrow_mut().insert(bounded, series.clone());
         Series { key, ..series }
@@ -130,7 +142,9 @@ impl Requests {
 
 /// A mutex that is only ever held to push or to copy.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The keys are a handful of small numbers of our own: mixing them is enough.
@@ -199,7 +213,10 @@ mod tests {
             requests.count(key(code, Label::NONE), Duration::ZERO, &mut last);
         }
         let listed = lock(&requests.listed.series).clone();
-        let counts: Vec<_> = listed.iter().map(|(key, count)| (key.code, count.load(Relaxed))).collect();
+        let counts: Vec<_> = listed
+            .iter()
+            .map(|(key, count)| (key.code, count.load(Relaxed)))
+            .collect();
         assert_eq!(counts, [(200, 2), (503, 1)]);
     }
 
@@ -208,10 +225,17 @@ mod tests {
         let requests = Requests::default();
         let mut last = None;
         for n in 0..MOST + 10 {
-            requests.count(key(200, Label::of(&format!("n{n}"))), Duration::ZERO, &mut last);
+            requests.count(
+                key(200, Label::of(&format!("n{n}"))),
+                Duration::ZERO,
+                &mut last,
+            );
         }
         let listed = lock(&requests.listed.series).clone();
         assert_eq!(listed.len(), MOST + 1);
-        assert_eq!((listed[MOST].0.source, listed[MOST].1.load(Relaxed)), (Label::OTHER, 10));
+        assert_eq!(
+            (listed[MOST].0.source, listed[MOST].1.load(Relaxed)),
+            (Label::OTHER, 10)
+        );
     }
 }

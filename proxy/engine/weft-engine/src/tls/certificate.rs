@@ -29,12 +29,18 @@ pub(crate) struct Facts {
 impl Facts {
     /// Reads a certificate; it is not verified by that.
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Result<Self, TlsReason> {
-        let (rest, parsed) = X509Certificate::from_der(certificate).map_err(|_| TlsReason::BadCertificate)?;
+        let (rest, parsed) =
+            X509Certificate::from_der(certificate).map_err(|_| TlsReason::BadCertificate)?;
         if !rest.is_empty() {
             return Err(TlsReason::BadCertificate);
         }
-        let is_ca = parsed.basic_constraints().map_err(|_| TlsReason::BadCertificate)?.is_some_and(|found| found.value.ca);
-        let names = parsed.subject_alternative_name().map_err(|_| TlsReason::BadCertificate)?;
+        let is_ca = parsed
+            .basic_constraints()
+            .map_err(|_| TlsReason::BadCertificate)?
+            .is_some_and(|found| found.value.ca);
+        let names = parsed
+            .subject_alternative_name()
+            .map_err(|_| TlsReason::BadCertificate)?;
         let names = names.map_or(&[][..], |found| &found.value.general_names[..]);
         let mut uris = names.iter().filter_map(|name| match name {
             GeneralName::URI(uri) => Some(*uri),
@@ -61,14 +67,20 @@ impl Facts {
     /// Whether it speaks for a host name, in lower case; a wildcard stands for exactly one label (RFC 9525 section 6.3).
     pub(crate) fn speaks_for(&self, host: &str) -> bool {
         self.dns.iter().any(|name| match name.strip_prefix("*.") {
-            Some(parent) => host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
+            Some(parent) => host
+                .split_once('.')
+                .is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
             None => name == host,
         })
     }
 }
 
 fn serial(bytes: &[u8]) -> String {
-    let hex: String = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect();
+    let hex: String = bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(hex_digit)
+        .collect();
     normal_serial(&hex).to_owned()
 }
 

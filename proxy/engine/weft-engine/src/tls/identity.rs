@@ -68,28 +68,50 @@ impl Identity {
         id: u64,
     ) -> Result<Self, String> {
         let leaf = chain.first().ok_or("the chain is empty")?;
-        let facts = Facts::read(leaf).map_err(|_| "the first certificate cannot be read".to_owned())?;
+        let facts =
+            Facts::read(leaf).map_err(|_| "the first certificate cannot be read".to_owned())?;
         let public = name.starts_with("public/");
         if !public && facts.spiffe.as_ref().is_none_or(|id| id.label() != name) {
-            let found = facts.spiffe.as_ref().map_or("no SPIFFE ID", |id| id.as_str());
+            let found = facts
+                .spiffe
+                .as_ref()
+                .map_or("no SPIFFE ID", |id| id.as_str());
             return Err(format!("the certificate is not for {name}: it has {found}"));
         }
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
-        let signer = provider().key_provider.load_private_key(der).map_err(|error| format!("the key: {error}"))?;
+        let signer = provider()
+            .key_provider
+            .load_private_key(der)
+            .map_err(|error| format!("the key: {error}"))?;
         let certified = CertifiedKey::new(chain.clone(), signer);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(_) => return Err("the key is not the certificate's".to_owned()),
         }
         let certified = Arc::new(certified);
-        let configs = Configs::new(public, &certified, trust, local).map_err(|error| error.to_string())?;
-        Ok(Self { name: name.to_owned(), chain, key, facts, configs, id, certified })
+        let configs =
+            Configs::new(public, &certified, trust, local).map_err(|error| error.to_string())?;
+        Ok(Self {
+            name: name.to_owned(),
+            chain,
+            key,
+            facts,
+            configs,
+            id,
+            certified,
+        })
     }
 
     /// The same certificate under other trust: sessions begun before are not resumed.
-    pub(crate) fn under(&self, trust: &Arc<Trust>, local: &Arc<Local>, id: u64) -> Result<Self, String> {
+    pub(crate) fn under(
+        &self,
+        trust: &Arc<Trust>,
+        local: &Arc<Local>,
+        id: u64,
+    ) -> Result<Self, String> {
         let public = matches!(self.configs, Configs::Public { .. });
-        let configs = Configs::new(public, &self.certified, trust, local).map_err(|error| error.to_string())?;
+        let configs = Configs::new(public, &self.certified, trust, local)
+            .map_err(|error| error.to_string())?;
         Ok(Self {
             name: self.name.clone(),
             chain: self.chain.clone(),
@@ -117,13 +139,19 @@ impl Configs {
                 from_13: public_server(certified, &[&version::TLS13])?,
             });
         }
-        let callers = CallerVerifier { trust: Arc::clone(trust), local: Arc::clone(local) };
+        let callers = CallerVerifier {
+            trust: Arc::clone(trust),
+            local: Arc::clone(local),
+        };
         let mut server = ServerConfig::builder_with_provider(Arc::clone(provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(Arc::new(callers))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
         finish(&mut server)?;
-        let instances = InstanceVerifier { trust: Arc::clone(trust), local: Arc::clone(local) };
+        let instances = InstanceVerifier {
+            trust: Arc::clone(trust),
+            local: Arc::clone(local),
+        };
         let mut client = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .dangerous()
@@ -131,7 +159,10 @@ impl Configs {
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
         client.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
         client.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Ok(Self::Mesh { server: Arc::new(server), client: Arc::new(client) })
+        Ok(Self::Mesh {
+            server: Arc::new(server),
+            client: Arc::new(client),
+        })
     }
 }
 

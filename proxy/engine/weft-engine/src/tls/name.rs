@@ -19,13 +19,23 @@ impl<'a> PeerName<'a> {
         let labels = name.strip_suffix(trust_domain)?.strip_suffix('.')?;
         let mut labels = labels.split('.');
         let (instance, service, namespace) = (labels.next()?, labels.next()?, labels.next()?);
-        let whole = labels.next().is_none() && !instance.is_empty() && !service.is_empty() && !namespace.is_empty();
-        whole.then(|| Self { instance, service: format!("{namespace}/{service}") })
+        let whole = labels.next().is_none()
+            && !instance.is_empty()
+            && !service.is_empty()
+            && !namespace.is_empty();
+        whole.then(|| Self {
+            instance,
+            service: format!("{namespace}/{service}"),
+        })
     }
 }
 
 /// The name to ask an instance for; `service` is `namespace/service`. `None`: no host name can say it.
-pub(crate) fn server_name(instance: &str, service: &str, trust_domain: &str) -> Option<ServerName<'static>> {
+pub(crate) fn server_name(
+    instance: &str,
+    service: &str,
+    trust_domain: &str,
+) -> Option<ServerName<'static>> {
     let (namespace, service) = service.split_once('/')?;
     if instance.contains('.') {
         return None;
@@ -44,12 +54,22 @@ mod tests {
         let text = name.to_str().into_owned();
         assert_eq!(text, "api-1.api.shop.dev.weft");
         let parsed = PeerName::parse(&text, "dev.weft").expect("an instance");
-        assert_eq!((parsed.instance, parsed.service.as_str()), ("api-1", "shop/api"));
+        assert_eq!(
+            (parsed.instance, parsed.service.as_str()),
+            ("api-1", "shop/api")
+        );
     }
 
     #[test]
     fn names_of_other_domains_or_other_depths_name_nobody() {
-        for name in ["api-1.api.shop.corp", "api.shop.dev.weft", "x.api-1.api.shop.dev.weft", "..shop.dev.weft", "dev.weft", ""] {
+        for name in [
+            "api-1.api.shop.corp",
+            "api.shop.dev.weft",
+            "x.api-1.api.shop.dev.weft",
+            "..shop.dev.weft",
+            "dev.weft",
+            "",
+        ] {
             assert_eq!(PeerName::parse(name, "dev.weft"), None, "{name}");
         }
     }

@@ -112,9 +112,10 @@ impl TlsReason {
     pub(crate) const fn alert(self) -> AlertDescription {
         match self {
             Self::WrongAlpn => AlertDescription::NoApplicationProtocol,
-            Self::WrongService | Self::WrongInstance | Self::WrongTrustDomain | Self::NoServerName => {
-                AlertDescription::UnrecognisedName
-            }
+            Self::WrongService
+            | Self::WrongInstance
+            | Self::WrongTrustDomain
+            | Self::NoServerName => AlertDescription::UnrecognisedName,
             Self::OldVersion => AlertDescription::ProtocolVersion,
             _ => AlertDescription::HandshakeFailure,
         }
@@ -127,7 +128,9 @@ impl TlsReason {
             Self::Expired => CertificateError::Expired.into(),
             Self::NotYetValid => CertificateError::NotValidYet.into(),
             Self::Revoked => CertificateError::Revoked.into(),
-            other => CertificateError::Other(OtherError(std::sync::Arc::new(Refused(other)))).into(),
+            other => {
+                CertificateError::Other(OtherError(std::sync::Arc::new(Refused(other)))).into()
+            }
         }
     }
 
@@ -145,7 +148,10 @@ impl TlsReason {
 
     /// What an error of a TLS stream means.
     pub(crate) fn of_io(error: &io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Error>())
+        {
             Some(error) => Self::of(error),
             None if error.kind() == io::ErrorKind::TimedOut => Self::Timeout,
             None => Self::Closed,
@@ -156,7 +162,9 @@ impl TlsReason {
         match error {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownCa,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Self::NotYetValid
+            }
             CertificateError::Revoked => Self::Revoked,
             CertificateError::Other(other) => match other.0.downcast_ref::<Refused>() {
                 Some(refused) => refused.0,

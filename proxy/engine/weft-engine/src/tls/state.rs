@@ -33,7 +33,12 @@ pub(crate) struct InvalidIdentity(String);
 impl TlsState {
     /// No identity, no trust, nowhere.
     pub(crate) fn empty() -> Self {
-        let nowhere = Host { name: String::new(), zone: String::new(), trust_domain: String::new(), datacenter: String::new() };
+        let nowhere = Host {
+            name: String::new(),
+            zone: String::new(),
+            trust_domain: String::new(),
+            datacenter: String::new(),
+        };
         Self {
             identities: BTreeMap::new(),
             trust: Arc::default(),
@@ -101,7 +106,9 @@ impl TlsState {
 
     /// What each identity's certificate says, for metrics and people.
     pub(crate) fn certificates(&self) -> impl Iterator<Item = (&str, &Facts)> {
-        self.identities.iter().map(|(name, identity)| (name.as_str(), &identity.facts))
+        self.identities
+            .iter()
+            .map(|(name, identity)| (name.as_str(), &identity.facts))
     }
 }
 

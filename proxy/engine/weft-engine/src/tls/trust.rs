@@ -51,23 +51,38 @@ impl Trust {
         for (domain, certificates) in &bundles {
             let mut roots = RootCertStore::empty();
             for (n, certificate) in certificates.iter().enumerate() {
-                let facts = Facts::read(certificate).map_err(|_| format!("bundle {domain}[{n}] is no certificate"))?;
+                let facts = Facts::read(certificate)
+                    .map_err(|_| format!("bundle {domain}[{n}] is no certificate"))?;
                 if !facts.is_ca {
                     return Err(format!("bundle {domain}[{n}] is no CA certificate"));
                 }
-                roots.add(certificate.clone()).map_err(|error| format!("bundle {domain}[{n}]: {error}"))?;
+                roots
+                    .add(certificate.clone())
+                    .map_err(|error| format!("bundle {domain}[{n}]: {error}"))?;
             }
             if roots.is_empty() {
-                return Err(format!("bundle {domain} is empty; expected at least one CA certificate"));
+                return Err(format!(
+                    "bundle {domain} is empty; expected at least one CA certificate"
+                ));
             }
             let roots = Arc::new(roots);
-            let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider()))
-                .build()
-                .map_err(|error| format!("bundle {domain}: {error}"))?;
+            let clients = WebPkiClientVerifier::builder_with_provider(
+                Arc::clone(&roots),
+                Arc::clone(provider()),
+            )
+            .build()
+            .map_err(|error| format!("bundle {domain}: {error}"))?;
             anchors.insert(domain.clone(), Anchors { roots, clients });
         }
-        let revoked = revoked.into_iter().map(|serial| normal_serial(&serial.to_ascii_lowercase()).to_owned()).collect();
-        Ok(Self { bundles, revoked, anchors })
+        let revoked = revoked
+            .into_iter()
+            .map(|serial| normal_serial(&serial.to_ascii_lowercase()).to_owned())
+            .collect();
+        Ok(Self {
+            bundles,
+            revoked,
+            anchors,
+        })
     }
 
     /// Whether both believe the same.
@@ -83,17 +98,24 @@ impl Trust {
         local: &Local,
         now: UnixTime,
     ) -> Result<Facts, TlsReason> {
-        let Some((leaf, intermediates)) = chain.split_first() else { return Err(TlsReason::NoCertificate) };
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(TlsReason::NoCertificate);
+        };
         let facts = Facts::read(leaf)?;
         if facts.is_ca {
             return Err(TlsReason::CaCertificate);
         }
-        let domain = facts.spiffe.as_ref().map_or(local.trust_domain(), |id| id.trust_domain());
+        let domain = facts
+            .spiffe
+            .as_ref()
+            .map_or(local.trust_domain(), |id| id.trust_domain());
         if domain != local.trust_domain() {
             return Err(TlsReason::WrongTrustDomain);
         }
         let anchors = self.anchors.get(domain).ok_or(TlsReason::UnknownCa)?;
-        anchors.verify(leaf, intermediates, role, now).map_err(|error| TlsReason::of(&error))?;
+        anchors
+            .verify(leaf, intermediates, role, now)
+            .map_err(|error| TlsReason::of(&error))?;
         self.unrevoked(&facts, intermediates)?;
         match facts.spiffe.as_ref().map(|id| id.kind()) {
             None => Err(TlsReason::NoSpiffeId),
@@ -102,7 +124,11 @@ impl Trust {
         }
     }
 
-    fn unrevoked(&self, facts: &Facts, intermediates: &[CertificateDer<'_>]) -> Result<(), TlsReason> {
+    fn unrevoked(
+        &self,
+        facts: &Facts,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), TlsReason> {
         if self.revoked.is_empty() {
             return Ok(());
         }
@@ -129,11 +155,20 @@ impl Anchors {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         match role {
-            Role::Client => self.clients.verify_client_cert(leaf, intermediates, now).map(drop),
+            Role::Client => self
+                .clients
+                .verify_client_cert(leaf, intermediates, now)
+                .map(drop),
             Role::Server => {
                 let algorithms = provider().signature_verification_algorithms.all;
                 let leaf = ParsedCertificate::try_from(leaf)?;
-                verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, algorithms)
+                verify_server_cert_signed_by_trust_anchor(
+                    &leaf,
+                    &self.roots,
+                    intermediates,
+                    now,
+                    algorithms,
+                )
             }
         }
     }

@@ -39,7 +39,9 @@ impl ClientCertVerifier for CallerVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let chain = whole(end_entity, intermediates);
-        self.trust.judge(&chain, Role::Client, &self.local, now).map_err(TlsReason::into_error)?;
+        self.trust
+            .judge(&chain, Role::Client, &self.local, now)
+            .map_err(TlsReason::into_error)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -49,7 +51,12 @@ impl ClientCertVerifier for CallerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &provider().signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -58,11 +65,18 @@ impl ClientCertVerifier for CallerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &provider().signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -75,10 +89,19 @@ impl fmt::Debug for CallerVerifier {
 // === impl InstanceVerifier ===
 
 impl InstanceVerifier {
-    fn judge(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>, now: UnixTime) -> Result<(), TlsReason> {
+    fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), TlsReason> {
         let name = name.to_str();
-        let asked = PeerName::parse(&name, self.local.trust_domain()).ok_or(TlsReason::WrongTrustDomain)?;
-        let expected = self.local.service(&asked.service).map_err(|_| TlsReason::WrongService)?;
+        let asked =
+            PeerName::parse(&name, self.local.trust_domain()).ok_or(TlsReason::WrongTrustDomain)?;
+        let expected = self
+            .local
+            .service(&asked.service)
+            .map_err(|_| TlsReason::WrongService)?;
         let facts = self.trust.judge(chain, Role::Server, &self.local, now)?;
         match facts.spiffe {
             Some(id) if id == expected => Ok(()),
@@ -98,7 +121,8 @@ impl ServerCertVerifier for InstanceVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain = whole(end_entity, intermediates);
-        self.judge(&chain, server_name, now).map_err(TlsReason::into_error)?;
+        self.judge(&chain, server_name, now)
+            .map_err(TlsReason::into_error)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -108,7 +132,12 @@ impl ServerCertVerifier for InstanceVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &provider().signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -117,11 +146,18 @@ impl ServerCertVerifier for InstanceVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &provider().signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -131,6 +167,12 @@ impl fmt::Debug for InstanceVerifier {
     }
 }
 
-fn whole<'a>(leaf: &CertificateDer<'a>, intermediates: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
-    std::iter::once(leaf).chain(intermediates).cloned().collect()
+fn whole<'a>(
+    leaf: &CertificateDer<'a>,
+    intermediates: &[CertificateDer<'a>],
+) -> Vec<CertificateDer<'a>> {
+    std::iter::once(leaf)
+        .chain(intermediates)
+        .cloned()
+        .collect()
 }

@@ -48,9 +48,13 @@ pub(crate) async fn connect(
 ) -> Result<(Stream, Option<Instant>), ConnectError> {
     let deadline = Instant::now() + within;
     let stream = timeout(within, TcpStream::connect(address)).await;
-    let stream = stream.map_err(|_| ConnectError::Timeout { reached: false })?.map_err(ConnectError::Tcp)?;
+    let stream = stream
+        .map_err(|_| ConnectError::Timeout { reached: false })?
+        .map_err(ConnectError::Tcp)?;
     tune(&stream).map_err(ConnectError::Tcp)?;
-    let Some(Secure { config, name, own }) = secure else { return Ok((Stream::Plain(stream), None)) };
+    let Some(Secure { config, name, own }) = secure else {
+        return Ok((Stream::Plain(stream), None));
+    };
     let own_end = end_of(&own, CLIENT_MARGIN).ok_or(ConnectError::Tls(TlsReason::NoIdentity))?;
     let handshake = TlsConnector::from(config).connect(name, stream);
     let stream = match tokio::time::timeout_at(deadline, handshake).await {
@@ -58,8 +62,13 @@ pub(crate) async fn connect(
         Ok(Err(error)) => return Err(ConnectError::Tls(TlsReason::of_io(&error))),
         Ok(Ok(stream)) => stream,
     };
-    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let facts = Facts::read(leaf.ok_or(ConnectError::Tls(TlsReason::NoCertificate))?).map_err(ConnectError::Tls)?;
+    let leaf = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first());
+    let facts = Facts::read(leaf.ok_or(ConnectError::Tls(TlsReason::NoCertificate))?)
+        .map_err(ConnectError::Tls)?;
     // A resumed session was verified when it began; its certificate may have ended since.
     let end = end_of(&facts, CLIENT_MARGIN).ok_or(ConnectError::Tls(TlsReason::Expired))?;
     Ok((Stream::Tls(Box::new(stream.into())), Some(end.min(own_end))))

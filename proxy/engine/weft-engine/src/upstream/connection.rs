@@ -31,7 +31,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A fresh one.
-    pub(crate) fn new(stream: Stream, key: Key, expires: Instant, state: Arc<State>, permit: Permit) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        key: Key,
+        expires: Instant,
+        state: Arc<State>,
+        permit: Permit,
+    ) -> Self {
         Self {
             stream,
             input: Input::default(),
@@ -46,6 +52,9 @@ impl Connection {
 
     /// Whether it can take a request: not a byte came unasked, and its time is not over.
     pub(crate) fn is_good(&mut self, now: Instant) -> bool {
-        now < self.expires && self.input.unread().is_empty() && self.decoder.is_idle() && self.stream.is_quiet()
+        now < self.expires
+            && self.input.unread().is_empty()
+            && self.decoder.is_idle()
+            && self.stream.is_quiet()
     }
 }

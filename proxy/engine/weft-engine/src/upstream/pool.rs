@@ -48,7 +48,11 @@ struct Idle {
 impl Key {
     /// For an endpoint at an address, under the build of an identity (0: none, to an application on this host).
     pub(crate) fn new(state: &Arc<State>, address: SocketAddr, identity: u64) -> Self {
-        Self { endpoint: Arc::as_ptr(state) as usize, address, identity }
+        Self {
+            endpoint: Arc::as_ptr(state) as usize,
+            address,
+            identity,
+        }
     }
 }
 
@@ -74,14 +78,19 @@ impl Pool {
         let mut pool = self.idle.borrow_mut();
         let kept = pool.entry(connection.key).or_default();
         if kept.len() < PER_ENDPOINT && self.count.get() < ALTOGETHER {
-            kept.push(Idle { until: now + idle, connection });
+            kept.push(Idle {
+                until: now + idle,
+                connection,
+            });
             self.count.set(self.count.get() + 1);
         }
     }
 
     /// Closes those of identities that are not shown any more.
     pub(crate) fn keep_identities(&self, current: impl Fn(u64) -> bool) {
-        self.idle.borrow_mut().retain(|key, _| key.identity == 0 || current(key.identity));
+        self.idle
+            .borrow_mut()
+            .retain(|key, _| key.identity == 0 || current(key.identity));
         self.recount();
     }
 
@@ -96,6 +105,7 @@ impl Pool {
     }
 
     fn recount(&self) {
-        self.count.set(self.idle.borrow().values().map(Vec::len).sum());
+        self.count
+            .set(self.idle.borrow().values().map(Vec::len).sum());
     }
 }

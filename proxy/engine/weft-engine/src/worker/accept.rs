@@ -32,7 +32,12 @@ pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: R
                     Some(Place::Gateway { .. }) => Direction::Gateway,
                     None => continue,
                 };
-                spawn_local(open(stream, peer, address, Counted::new(&worker, direction)));
+                spawn_local(open(
+                    stream,
+                    peer,
+                    address,
+                    Counted::new(&worker, direction),
+                ));
             }
             Err(error) => {
                 worker.counters.event(Event::AcceptFailed);
@@ -52,8 +57,12 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
     }
     let opened = match direction {
         Direction::Outbound => Ok((Stream::Plain(stream), None)),
-        Direction::Inbound => inbound(stream, worker).await.map(|(stream, peer)| (stream, Some(peer))),
-        Direction::Gateway => public(stream, address, worker).await.map(|stream| (stream, None)),
+        Direction::Inbound => inbound(stream, worker)
+            .await
+            .map(|(stream, peer)| (stream, Some(peer))),
+        Direction::Gateway => public(stream, address, worker)
+            .await
+            .map(|stream| (stream, None)),
     };
     match opened {
         Ok((stream, mesh)) => {
@@ -69,7 +78,10 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
 
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }
 
 // === impl Counted ===

@@ -38,15 +38,31 @@ impl Balances {
         let place = match own.balancers.iter().position(|(known, _)| *known == subset) {
             Some(place) => place,
             None => {
-                own.balancers.push((subset, Balancer::new(cluster.traffic.balance, candidates, rng)));
+                own.balancers.push((
+                    subset,
+                    Balancer::new(cluster.traffic.balance, candidates, rng),
+                ));
                 own.balancers.len() - 1
             }
         };
-        own.balancers[place].1.pick(candidates, &cluster.members, &own.latencies, failed, now, rng)
+        own.balancers[place].1.pick(
+            candidates,
+            &cluster.members,
+            &own.latencies,
+            failed,
+            now,
+            rng,
+        )
     }
 
     /// How long a member took.
-    pub(super) fn observe(&mut self, cluster: &Arc<Cluster>, member: usize, took: Duration, now: Moment) {
+    pub(super) fn observe(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        member: usize,
+        took: Duration,
+        now: Moment,
+    ) {
         let own = self.own(cluster);
         // A request of the generation before knows its members by other places.
         if Arc::ptr_eq(&own.cluster, cluster) {
@@ -60,11 +76,14 @@ impl Balances {
     }
 
     fn own(&mut self, cluster: &Arc<Cluster>) -> &mut Own {
-        let own = self.0.entry(Arc::as_ptr(&cluster.name).cast::<u8>() as usize).or_insert_with(|| Own {
-            latencies: Latencies::default().carry(&cluster.members, &cluster.members),
-            cluster: Arc::clone(cluster),
-            balancers: Vec::new(),
-        });
+        let own = self
+            .0
+            .entry(Arc::as_ptr(&cluster.name).cast::<u8>() as usize)
+            .or_insert_with(|| Own {
+                latencies: Latencies::default().carry(&cluster.members, &cluster.members),
+                cluster: Arc::clone(cluster),
+                balancers: Vec::new(),
+            });
         if !Arc::ptr_eq(&own.cluster, cluster) {
             own.latencies = own.latencies.carry(&own.cluster.members, &cluster.members);
             own.cluster = Arc::clone(cluster);

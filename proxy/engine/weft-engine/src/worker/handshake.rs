@@ -38,10 +38,18 @@ struct Asked {
 }
 
 /// A caller from the mesh: TLS 1.3, certificates on both sides, a server name that picks the instance.
-pub(super) async fn inbound(stream: TcpStream, worker: &Rc<Worker>) -> Result<(Stream, Box<Peer>), TlsReason> {
+pub(super) async fn inbound(
+    stream: TcpStream,
+    worker: &Rc<Worker>,
+) -> Result<(Stream, Box<Peer>), TlsReason> {
     within(async {
         let mut first = [0];
-        if stream.peek(&mut first).await.map_err(|_| TlsReason::Closed)? == 0 {
+        if stream
+            .peek(&mut first)
+            .await
+            .map_err(|_| TlsReason::Closed)?
+            == 0
+        {
             return Err(TlsReason::Closed);
         }
         if first[0] != HANDSHAKE {
@@ -51,18 +59,38 @@ pub(super) async fn inbound(stream: TcpStream, worker: &Rc<Worker>) -> Result<(S
         let start = hello(stream).await?;
         let asked = Asked::by(&start.client_hello(), &worker.world());
         let (asked, stream) = finish(start, asked, |asked| Arc::clone(&asked.config)).await?;
-        let chain = stream.get_ref().1.peer_certificates().ok_or(TlsReason::NoCertificate)?;
-        let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        let peer = Peer::new(chain, asked.service, asked.instance, &asked.identity.facts, asked.trust_epoch)?;
+        let chain = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .ok_or(TlsReason::NoCertificate)?;
+        let chain = chain
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        let peer = Peer::new(
+            chain,
+            asked.service,
+            asked.instance,
+            &asked.identity.facts,
+            asked.trust_epoch,
+        )?;
         Ok((Stream::Tls(Box::new(stream.into())), Box::new(peer)))
     })
     .await
 }
 
 /// A client of the world, plain or with TLS as the listener says.
-pub(super) async fn public(stream: TcpStream, address: SocketAddr, worker: &Rc<Worker>) -> Result<Stream, TlsReason> {
+pub(super) async fn public(
+    stream: TcpStream,
+    address: SocketAddr,
+    worker: &Rc<Worker>,
+) -> Result<Stream, TlsReason> {
     let secure = match worker.world().places.get(&address).map(|place| &**place) {
-        Some(Place::Gateway { gateway, listener }) => gateway.listeners.get(&**listener).map(|listener| listener.protocol),
+        Some(Place::Gateway { gateway, listener }) => gateway
+            .listeners
+            .get(&**listener)
+            .map(|listener| listener.protocol),
         _ => None,
     };
     if secure != Some(GatewayProtocol::Https) {
@@ -78,11 +106,15 @@ pub(super) async fn public(stream: TcpStream, address: SocketAddr, worker: &Rc<W
 }
 
 async fn within<T>(handshake: impl Future<Output = Result<T, TlsReason>>) -> Result<T, TlsReason> {
-    timeout(PATIENCE, handshake).await.unwrap_or(Err(TlsReason::Timeout))
+    timeout(PATIENCE, handshake)
+        .await
+        .unwrap_or(Err(TlsReason::Timeout))
 }
 
 async fn hello(stream: TcpStream) -> Result<StartHandshake<TcpStream>, TlsReason> {
-    LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(|error| TlsReason::of_io(&error))
+    LazyConfigAcceptor::new(Acceptor::default(), stream)
+        .await
+        .map_err(|error| TlsReason::of_io(&error))
 }
 
 /// Goes on with what was decided, or tells the client by an alert why not.
@@ -93,13 +125,18 @@ async fn finish<T>(
 ) -> Result<(T, TlsStream<TcpStream>), TlsReason> {
     match decided {
         Ok(decided) => {
-            let stream = start.into_stream(config(&decided)).await.map_err(|error| TlsReason::of_io(&error))?;
+            let stream = start
+                .into_stream(config(&decided))
+                .await
+                .map_err(|error| TlsReason::of_io(&error))?;
             Ok((decided, stream))
         }
         Err(reason) => {
             let mut stream = start.io;
             // An unencrypted fatal alert record (RFC 8446 sections 5.1 and 6); whether it arrives changes nothing.
-            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, u8::from(reason.alert())]).await;
+            let _ = stream
+                .write_all(&[21, 3, 3, 0, 2, 2, u8::from(reason.alert())])
+                .await;
             let _ = stream.shutdown().await;
             Err(reason)
         }
@@ -134,17 +171,27 @@ impl Asked {
         let name = hello.server_name().ok_or(TlsReason::NoServerName)?;
         let trust_domain = world.local().trust_domain();
         let asked = PeerName::parse(name, trust_domain).ok_or(TlsReason::WrongTrustDomain)?;
-        let (service, found) = world.services.get_key_value(&*asked.service).ok_or(TlsReason::WrongService)?;
+        let (service, found) = world
+            .services
+            .get_key_value(&*asked.service)
+            .ok_or(TlsReason::WrongService)?;
         if !found.cluster.is_here() {
             return Err(TlsReason::WrongService);
         }
-        found.cluster.here(asked.instance).ok_or(TlsReason::WrongInstance)?;
-        let only_http1 = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN_HTTP1));
+        found
+            .cluster
+            .here(asked.instance)
+            .ok_or(TlsReason::WrongInstance)?;
+        let only_http1 = hello
+            .alpn()
+            .is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN_HTTP1));
         if !only_http1 {
             return Err(TlsReason::WrongAlpn);
         }
         let identity = world.tls.identity(service).ok_or(TlsReason::NoIdentity)?;
-        let Configs::Mesh { server, .. } = &identity.configs else { return Err(TlsReason::NoIdentity) };
+        let Configs::Mesh { server, .. } = &identity.configs else {
+            return Err(TlsReason::NoIdentity);
+        };
         Ok(Self {
             service: Arc::clone(service),
             instance: asked.instance.into(),
@@ -155,12 +202,22 @@ impl Asked {
     }
 }
 
-fn public_config(hello: &ClientHello<'_>, address: SocketAddr, world: &World) -> Result<Arc<ServerConfig>, TlsReason> {
-    let Some(Place::Gateway { gateway, listener }) = world.places.get(&address).map(|place| &**place) else {
+fn public_config(
+    hello: &ClientHello<'_>,
+    address: SocketAddr,
+    world: &World,
+) -> Result<Arc<ServerConfig>, TlsReason> {
+    let Some(Place::Gateway { gateway, listener }) =
+        world.places.get(&address).map(|place| &**place)
+    else {
         return Err(TlsReason::NoIdentity);
     };
-    let listener = gateway.listeners.get(&**listener).ok_or(TlsReason::NoIdentity)?;
-    let identity = choose(&world.tls, &listener.certificates, hello.server_name()).ok_or(TlsReason::NoIdentity)?;
+    let listener = gateway
+        .listeners
+        .get(&**listener)
+        .ok_or(TlsReason::NoIdentity)?;
+    let identity = choose(&world.tls, &listener.certificates, hello.server_name())
+        .ok_or(TlsReason::NoIdentity)?;
     match &identity.configs {
         Configs::Public { from_13, .. } if listener.tls_min == "1.3" => Ok(Arc::clone(from_13)),
         Configs::Public { from_12, .. } => Ok(Arc::clone(from_12)),
@@ -169,9 +226,17 @@ fn public_config(hello: &ClientHello<'_>, address: SocketAddr, world: &World) ->
 }
 
 /// The first certificate that speaks for the name, else the first there is.
-fn choose<'a>(tls: &'a TlsState, names: &[String], wanted: Option<&str>) -> Option<&'a Arc<Identity>> {
+fn choose<'a>(
+    tls: &'a TlsState,
+    names: &[String],
+    wanted: Option<&str>,
+) -> Option<&'a Arc<Identity>> {
     let held = || names.iter().filter_map(|name| tls.identity(name));
     let wanted = wanted.map(str::to_ascii_lowercase);
-    let speaks = |identity: &&Arc<Identity>| wanted.as_deref().is_some_and(|name| identity.facts.speaks_for(name));
+    let speaks = |identity: &&Arc<Identity>| {
+        wanted
+            .as_deref()
+            .is_some_and(|name| identity.facts.speaks_for(name))
+    };
     held().find(speaks).or_else(|| held().next())
 }

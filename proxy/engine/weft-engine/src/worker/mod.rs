@@ -93,12 +93,26 @@ impl Worker {
         if before.tls.trust_epoch != world.tls.trust_epoch
             || before.draining != world.draining
             || before.places.len() != world.places.len()
-            || before.places.keys().any(|address| !world.places.contains_key(address))
+            || before
+                .places
+                .keys()
+                .any(|address| !world.places.contains_key(address))
         {
             self.changed.notify_waiters();
         }
-        let current = |id| world.tls.identities.values().any(|identity| identity.id == id);
-        if !before.tls.identities.values().all(|identity| current(identity.id)) {
+        let current = |id| {
+            world
+                .tls
+                .identities
+                .values()
+                .any(|identity| identity.id == id)
+        };
+        if !before
+            .tls
+            .identities
+            .values()
+            .all(|identity| current(identity.id))
+        {
             self.pool.keep_identities(current);
         }
         self.balances.borrow_mut().sweep();
@@ -109,7 +123,9 @@ impl Worker {
     /// Whether a connection may take another request: its listener is there, nobody drains, its peer is still believed.
     pub(crate) fn still_serves(&self, connection: &mut Connection) -> bool {
         let world = self.world();
-        let Some(place) = world.places.get(&connection.address) else { return false };
+        let Some(place) = world.places.get(&connection.address) else {
+            return false;
+        };
         if world.draining || (connection.peer.is_some() != matches!(**place, Place::Inbound)) {
             return false;
         }
@@ -120,21 +136,60 @@ impl Worker {
     }
 
     /// Who gets a request for these instances.
-    pub(crate) fn pick(&self, cluster: &Arc<Cluster>, subset: Subset, failed: &[usize], now: Instant) -> Option<Pick> {
-        self.balances.borrow_mut().pick(cluster, subset, failed, moment(now), &mut self.rng.borrow_mut())
+    pub(crate) fn pick(
+        &self,
+        cluster: &Arc<Cluster>,
+        subset: Subset,
+        failed: &[usize],
+        now: Instant,
+    ) -> Option<Pick> {
+        self.balances.borrow_mut().pick(
+            cluster,
+            subset,
+            failed,
+            moment(now),
+            &mut self.rng.borrow_mut(),
+        )
     }
 
     /// How long an instance took to its response head, or would have been waited for.
-    pub(crate) fn observe(&self, cluster: &Arc<Cluster>, member: usize, took: std::time::Duration, now: Instant) {
-        self.balances.borrow_mut().observe(cluster, member, took, moment(now));
+    pub(crate) fn observe(
+        &self,
+        cluster: &Arc<Cluster>,
+        member: usize,
+        took: std::time::Duration,
+        now: Instant,
+    ) {
+        self.balances
+            .borrow_mut()
+            .observe(cluster, member, took, moment(now));
     }
 
     /// How a request to an instance ended.
-    pub(crate) fn report(&self, cluster: &Cluster, pick: Pick, outcome: outlier::Outcome, now: Instant) {
-        let told = cluster.outlier.report(&cluster.members, pick.member, pick.why, outcome, moment(now));
+    pub(crate) fn report(
+        &self,
+        cluster: &Cluster,
+        pick: Pick,
+        outcome: outlier::Outcome,
+        now: Instant,
+    ) {
+        let told = cluster.outlier.report(
+            &cluster.members,
+            pick.member,
+            pick.why,
+            outcome,
+            moment(now),
+        );
         if let Some(event) = told {
-            let back = matches!(event.change, outlier::Change::Returned | outlier::Change::HostReturned);
-            self.counters.event(if back { Event::Returned } else { Event::Ejected });
+            let back = matches!(
+                event.change,
+                outlier::Change::Returned | outlier::Change::HostReturned
+            );
+            self.counters.event(if back {
+                Event::Returned
+            } else {
+                Event::Ejected
+            });
             self.tell(News::outlier(cluster, event));
         }
     }
@@ -165,7 +220,10 @@ impl News {
             outlier::Change::Returned | outlier::Change::HostReturned => "returned",
             outlier::Change::Gone => "gone",
         };
-        if matches!(event.change, outlier::Change::HostEjected(_) | outlier::Change::HostReturned) {
+        if matches!(
+            event.change,
+            outlier::Change::HostEjected(_) | outlier::Change::HostReturned
+        ) {
             fields.push(("scope", "host".to_owned()));
         }
         Self { kind, fields }

@@ -29,7 +29,9 @@ pub(crate) struct Peer {
 
 /// Seconds since the epoch.
 pub(crate) fn unix_now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -77,7 +79,10 @@ impl Peer {
         if self.trust_epoch == tls.trust_epoch {
             return true;
         }
-        let believed = tls.trust.judge(&self.chain, Role::Client, &tls.local, UnixTime::now()).is_ok();
+        let believed = tls
+            .trust
+            .judge(&self.chain, Role::Client, &tls.local, UnixTime::now())
+            .is_ok();
         if believed {
             self.trust_epoch = tls.trust_epoch;
         }

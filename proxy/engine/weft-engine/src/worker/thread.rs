@@ -54,14 +54,21 @@ const BEAT: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Starts a worker.
-pub(crate) fn spawn(index: usize, world: Arc<World>, news: UnboundedSender<News>) -> io::Result<Handle> {
+pub(crate) fn spawn(
+    index: usize,
+    world: Arc<World>,
+    news: UnboundedSender<News>,
+) -> io::Result<Handle> {
     let (commands, inbox) = unbounded_channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let beat = Arc::new(AtomicU64::new(0));
     let counters = Arc::<Counters>::default();
     let (own_beat, own_counters) = (Arc::clone(&beat), Arc::clone(&counters));
     let run = move || {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
         };
@@ -70,9 +77,18 @@ pub(crate) fn spawn(index: usize, world: Arc<World>, news: UnboundedSender<News>
             LocalSet::new().block_on(&runtime, work(worker, inbox, own_beat));
         }
     };
-    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?;
-    let requests: Arc<Listed> = told.recv().map_err(|_| io::Error::other("a worker died at its start"))??;
-    Ok(Handle { commands, beat, scraped: Scraped { counters, requests }, thread })
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(run)?;
+    let requests: Arc<Listed> = told
+        .recv()
+        .map_err(|_| io::Error::other("a worker died at its start"))??;
+    Ok(Handle {
+        commands,
+        beat,
+        scraped: Scraped { counters, requests },
+        thread,
+    })
 }
 
 async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: Arc<AtomicU64>) {
@@ -90,7 +106,13 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
         }
     });
     let accepting: RefCell<HashMap<SocketAddr, AbortHandle>> = RefCell::default();
-    while let Some(Command::Serve { world, opened, closed, done }) = inbox.recv().await {
+    while let Some(Command::Serve {
+        world,
+        opened,
+        closed,
+        done,
+    }) = inbox.recv().await
+    {
         for address in closed {
             if let Some(task) = accepting.borrow_mut().remove(&address) {
                 task.abort();

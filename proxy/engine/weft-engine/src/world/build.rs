@@ -38,8 +38,14 @@ type Wanted = HashMap<Arc<str>, BTreeMap<Subset, BTreeMap<String, String>>>;
 
 impl Default for Builder {
     fn default() -> Self {
-        let nobody = section::Endpoints { endpoints: Vec::new() };
-        Self { hosts: Hosts::default(), subsets: HashMap::new(), nobody: Arc::new(nobody) }
+        let nobody = section::Endpoints {
+            endpoints: Vec::new(),
+        };
+        Self {
+            hosts: Hosts::default(),
+            subsets: HashMap::new(),
+            nobody: Arc::new(nobody),
+        }
     }
 }
 
@@ -98,7 +104,8 @@ impl Builder {
                     (Arc::clone(name), Arc::clone(&known.rules))
                 }
                 _ => {
-                    let name: Arc<str> = known.map_or_else(|| name.as_str().into(), |(name, _)| Arc::clone(name));
+                    let name: Arc<str> =
+                        known.map_or_else(|| name.as_str().into(), |(name, _)| Arc::clone(name));
                     let rules = self.compile(&name, section, local)?;
                     (name, Arc::new(rules))
                 }
@@ -108,10 +115,17 @@ impl Builder {
         Ok(all)
     }
 
-    fn compile(&mut self, name: &Arc<str>, section: &Arc<section::Service>, local: &Local) -> Result<Rules, Refusal> {
+    fn compile(
+        &mut self,
+        name: &Arc<str>,
+        section: &Arc<section::Service>,
+        local: &Local,
+    ) -> Result<Rules, Refusal> {
         let refuse = |path: &str, error: String| refusal(format!("service/{name}"), path, error);
-        let routes = Routes::new(&section.routes, local).map_err(|error| refuse("routes", error.to_string()))?;
-        let access = access::Rules::new(&section.access, local).map_err(|error| refuse("access", error.to_string()))?;
+        let routes = Routes::new(&section.routes, local)
+            .map_err(|error| refuse("routes", error.to_string()))?;
+        let access = access::Rules::new(&section.access, local)
+            .map_err(|error| refuse("access", error.to_string()))?;
         Ok(Rules {
             looks_at_path: routes.looks_at_path() || access.looks_at_path(),
             routes,
@@ -124,7 +138,10 @@ impl Builder {
     }
 
     fn prepared(&mut self, routes: &[section::Route]) -> Vec<Arc<Rule>> {
-        routes.iter().map(|route| Arc::new(Rule::new(route, |labels| self.subset(labels)))).collect()
+        routes
+            .iter()
+            .map(|route| Arc::new(Rule::new(route, |labels| self.subset(labels))))
+            .collect()
     }
 
     fn subset(&mut self, labels: &BTreeMap<String, String>) -> Subset {
@@ -144,7 +161,10 @@ impl Builder {
         let moved = before.local() != local;
         let mut all = HashMap::new();
         for (name, section) in &snapshot.gateways {
-            let known = before.gateways.get(name.as_str()).filter(|known| Arc::ptr_eq(&known.section, section) && !moved);
+            let known = before
+                .gateways
+                .get(name.as_str())
+                .filter(|known| Arc::ptr_eq(&known.section, section) && !moved);
             let gateway = match known {
                 Some(known) => Arc::clone(known),
                 None => Arc::new(self.gateway(name, section, local)?),
@@ -154,7 +174,12 @@ impl Builder {
         Ok(all)
     }
 
-    fn gateway(&mut self, name: &str, section: &Arc<section::Gateway>, local: &Local) -> Result<Gateway, Refusal> {
+    fn gateway(
+        &mut self,
+        name: &str,
+        section: &Arc<section::Gateway>,
+        local: &Local,
+    ) -> Result<Gateway, Refusal> {
         let whole = format!("gateway/{name}");
         let routes = Routes::new(&section.routes, local)
             .map_err(|error| refusal(whole.clone(), "routes", error.to_string()))?;
@@ -170,18 +195,36 @@ impl Builder {
     }
 
     /// Which subsets of which services any rule sends to.
-    fn wanted(&self, rules: &HashMap<Arc<str>, Arc<Rules>>, gateways: &HashMap<Arc<str>, Arc<Gateway>>) -> Wanted {
-        let labels: HashMap<Subset, &BTreeMap<String, String>> =
-            self.subsets.iter().map(|(labels, id)| (*id, labels)).collect();
+    fn wanted(
+        &self,
+        rules: &HashMap<Arc<str>, Arc<Rules>>,
+        gateways: &HashMap<Arc<str>, Arc<Gateway>>,
+    ) -> Wanted {
+        let labels: HashMap<Subset, &BTreeMap<String, String>> = self
+            .subsets
+            .iter()
+            .map(|(labels, id)| (*id, labels))
+            .collect();
         let of_services = rules.values().flat_map(|rules| &rules.rules);
         let of_gateways = gateways.values().flat_map(|gateway| &gateway.rules);
         let mut wanted = Wanted::new();
-        for target in of_services.chain(of_gateways).flat_map(|rule| rule.targets()) {
+        for target in of_services
+            .chain(of_gateways)
+            .flat_map(|rule| rule.targets())
+        {
             let subsets = wanted.entry(Arc::clone(&target.service)).or_default();
-            subsets.insert(target.subset, labels.get(&target.subset).map_or_else(BTreeMap::new, |labels| (*labels).clone()));
+            subsets.insert(
+                target.subset,
+                labels
+                    .get(&target.subset)
+                    .map_or_else(BTreeMap::new, |labels| (*labels).clone()),
+            );
         }
         for service in rules.keys() {
-            wanted.entry(Arc::clone(service)).or_default().insert(Subset::ALL, BTreeMap::new());
+            wanted
+                .entry(Arc::clone(service))
+                .or_default()
+                .insert(Subset::ALL, BTreeMap::new());
         }
         wanted
     }
@@ -207,7 +250,11 @@ impl Builder {
             let known = before.services.get(&name).map(|service| &service.cluster);
             let cluster = match known {
                 Some(known) if same_host && known.is_of(&source) => Arc::clone(known),
-                _ => Arc::new(Cluster::new(&source, known.map(|known| &**known), &mut self.hosts)),
+                _ => Arc::new(Cluster::new(
+                    &source,
+                    known.map(|known| &**known),
+                    &mut self.hosts,
+                )),
             };
             all.insert(name, Service { rules, cluster });
         }
@@ -224,19 +271,30 @@ fn places(
     for (name, listener) in &snapshot.listeners {
         let section = format!("listener/{name}");
         let place = match &**listener {
-            Listener::Outbound { caller: by, upstream, .. } => Place::Outbound {
+            Listener::Outbound {
+                caller: by,
+                upstream,
+                ..
+            } => Place::Outbound {
                 caller: caller(local, by, &section, "caller")?,
                 upstream: upstream.as_str().into(),
             },
             Listener::Inbound { .. } => Place::Inbound,
-            Listener::Gateway { gateway, listener, .. } => {
+            Listener::Gateway {
+                gateway, listener, ..
+            } => {
                 let gateway = gateway.strip_prefix("gateway/").unwrap_or(gateway);
-                let found = gateways.get(gateway).filter(|found| found.listeners.contains_key(listener));
+                let found = gateways
+                    .get(gateway)
+                    .filter(|found| found.listeners.contains_key(listener));
                 let Some(found) = found else {
                     let message = format!("gateway/{gateway} has no listener {listener}");
                     return Err(refusal(section, "listener", message));
                 };
-                Place::Gateway { gateway: Arc::clone(found), listener: listener.as_str().into() }
+                Place::Gateway {
+                    gateway: Arc::clone(found),
+                    listener: listener.as_str().into(),
+                }
             }
         };
         places.insert(listener.address(), Arc::new(place));
@@ -246,11 +304,24 @@ fn places(
 
 fn caller(local: &Local, name: &str, section: &str, path: &str) -> Result<Arc<Caller>, Refusal> {
     let Some(id) = principal(local, name) else {
-        return Err(refusal(section.to_owned(), path, format!("{name:?} has no identity in this trust domain")));
+        return Err(refusal(
+            section.to_owned(),
+            path,
+            format!("{name:?} has no identity in this trust domain"),
+        ));
     };
-    Ok(Arc::new(Caller { name: name.into(), id, label: Label::of(name) }))
+    Ok(Arc::new(Caller {
+        name: name.into(),
+        id,
+        label: Label::of(name),
+    }))
 }
 
 fn refusal(section: String, path: &str, message: String) -> Refusal {
-    Refusal { section, code: Code::InvalidSection, path: path.to_owned(), message }
+    Refusal {
+        section,
+        code: Code::InvalidSection,
+        path: path.to_owned(),
+        message,
+    }
 }

@@ -79,18 +79,40 @@ impl Cluster {
     pub(super) fn new(source: &Source<'_>, before: Option<&Self>, hosts: &mut Hosts) -> Self {
         let members = before.map_or_else(Members::default, |before| before.members.clone());
         let members = members.reconcile(&source.endpoints.endpoints, hosts);
-        let name = |member: &Member| server_name(&member.endpoint.instance, source.name, &source.host.trust_domain);
-        let here = members.list().iter().enumerate().filter(|(_, member)| member.endpoint.host == source.host.name);
+        let name = |member: &Member| {
+            server_name(
+                &member.endpoint.instance,
+                source.name,
+                &source.host.trust_domain,
+            )
+        };
+        let here = members
+            .list()
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| member.endpoint.host == source.host.name);
         let traffic = source.traffic;
         Self {
             name: Arc::clone(source.name),
             label: Label::of(source.name),
             names: members.list().iter().map(name).collect(),
-            subsets: source.subsets.iter().map(|(id, labels)| (*id, Candidates::new(&members, labels))).collect(),
-            here: here.map(|(index, member)| (member.endpoint.instance.as_str().into(), index)).collect(),
+            subsets: source
+                .subsets
+                .iter()
+                .map(|(id, labels)| (*id, Candidates::new(&members, labels)))
+                .collect(),
+            here: here
+                .map(|(index, member)| (member.endpoint.instance.as_str().into(), index))
+                .collect(),
             members,
-            capacity: before.map_or_else(|| Capacity::new(&traffic.capacity), |before| before.capacity.clone()),
-            budget: before.map_or_else(|| Budget::new(&traffic.retry_budget), |before| Arc::clone(&before.budget)),
+            capacity: before.map_or_else(
+                || Capacity::new(&traffic.capacity),
+                |before| before.capacity.clone(),
+            ),
+            budget: before.map_or_else(
+                || Budget::new(&traffic.retry_budget),
+                |before| Arc::clone(&before.budget),
+            ),
             outlier: outlier::Policy::new(&traffic.outlier),
             traffic: Traffic::new(traffic),
             endpoints: Arc::clone(&source.endpoints),
@@ -102,7 +124,11 @@ impl Cluster {
     pub(super) fn is_of(&self, source: &Source<'_>) -> bool {
         Arc::ptr_eq(&self.endpoints, &source.endpoints)
             && self.bounds == *source.traffic
-            && self.subsets.iter().map(|(id, _)| id).eq(source.subsets.keys())
+            && self
+                .subsets
+                .iter()
+                .map(|(id, _)| id)
+                .eq(source.subsets.keys())
     }
 
     /// Its bounds hold from now on, for what is open too.
@@ -113,7 +139,10 @@ impl Cluster {
 
     /// The instances of a subset; `None`: nobody asked for it when this was made.
     pub(crate) fn subset(&self, subset: Subset) -> Option<&Candidates> {
-        let place = self.subsets.binary_search_by_key(&subset, |(id, _)| *id).ok()?;
+        let place = self
+            .subsets
+            .binary_search_by_key(&subset, |(id, _)| *id)
+            .ok()?;
         Some(&self.subsets[place].1)
     }
 

@@ -105,12 +105,18 @@ impl World {
 
     /// The same with other identities.
     pub(crate) fn with_tls(&self, tls: TlsState) -> Self {
-        Self { tls, ..self.share() }
+        Self {
+            tls,
+            ..self.share()
+        }
     }
 
     /// The same, accepting no more.
     pub(crate) fn drained(&self) -> Self {
-        Self { draining: true, ..self.share() }
+        Self {
+            draining: true,
+            ..self.share()
+        }
     }
 
     fn share(&self) -> Self {

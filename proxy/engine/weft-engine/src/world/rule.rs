@@ -76,9 +76,16 @@ pub(crate) struct Target {
 
 impl Rule {
     /// From a section; `subset` numbers sets of labels.
-    pub(crate) fn new(route: &section::Route, mut subset: impl FnMut(&BTreeMap<String, String>) -> Subset) -> Self {
+    pub(crate) fn new(
+        route: &section::Route,
+        mut subset: impl FnMut(&BTreeMap<String, String>) -> Subset,
+    ) -> Self {
         let action = match &route.action {
-            section::Action::Forward { to, on_empty, rewrite } => {
+            section::Action::Forward {
+                to,
+                on_empty,
+                rewrite,
+            } => {
                 let target = |target: &section::Target| Target {
                     service: target.service.as_str().into(),
                     subset: subset(&target.labels),
@@ -89,11 +96,24 @@ impl Rule {
                     rewrite: rewrite.clone(),
                 }
             }
-            section::Action::Redirect { scheme, host, path, code } => {
+            section::Action::Redirect {
+                scheme,
+                host,
+                path,
+                code,
+            } => {
                 let text = |text: &Option<String>| text.as_deref().map(Box::from);
-                Action::Redirect { scheme: text(scheme), host: text(host), path: text(path), code: *code }
+                Action::Redirect {
+                    scheme: text(scheme),
+                    host: text(host),
+                    path: text(path),
+                    code: *code,
+                }
             }
-            section::Action::Respond { code, body } => Action::Respond { code: *code, body: body.as_str().into() },
+            section::Action::Respond { code, body } => Action::Respond {
+                code: *code,
+                body: body.as_str().into(),
+            },
         };
         Self {
             label: Label::of(&route.name),
@@ -108,11 +128,18 @@ impl Rule {
 
     /// What holds for a service's requests where no rule matches.
     pub(crate) fn fallback(service: &Arc<str>, traffic: &section::Traffic) -> Self {
-        let whole = section::Target { service: service.to_string(), labels: BTreeMap::new(), weight: 1 };
+        let whole = section::Target {
+            service: service.to_string(),
+            labels: BTreeMap::new(),
+            weight: 1,
+        };
         Self {
             label: Label::NONE,
             action: Action::Forward {
-                targets: Box::new([Target { service: Arc::clone(service), subset: Subset::ALL }]),
+                targets: Box::new([Target {
+                    service: Arc::clone(service),
+                    subset: Subset::ALL,
+                }]),
                 split: Split::new(&[whole], section::OnEmpty::Fail),
                 rewrite: section::Rewrite::default(),
             },
@@ -136,7 +163,10 @@ impl Rule {
             backoff_base_ms: 0,
             backoff_max_ms: 0,
         };
-        Self { retry: retry::Policy::new(&retry), ..Self::fallback(service, traffic) }
+        Self {
+            retry: retry::Policy::new(&retry),
+            ..Self::fallback(service, traffic)
+        }
     }
 
     /// The services it may send to, with the subsets.
