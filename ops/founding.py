@@ -19,6 +19,7 @@ from registry.store import Compare, Put, Revision, Store, StoreError
 logger = logging.getLogger(__name__)
 
 RETRY = 0.5
+PATIENCE = 2.0  # seconds for one attempt; all it writes is guarded, so that it may be made again
 SAY_AGAIN = 20  # attempts
 
 
@@ -33,10 +34,12 @@ async def found_mesh(store: Store, *, names: Mesh | None, authority: Authority, 
     attempt = 0
     while True:
         try:
-            return await _found(store, names, authority, known)
-        except StoreError as error:
+            async with asyncio.timeout(PATIENCE):
+                return await _found(store, names, authority, known)
+        except (StoreError, TimeoutError) as error:
             if attempt % SAY_AGAIN == 0:
-                logger.warning("waiting for etcd", extra={"error.code": error.code, "error": str(error)})
+                why = str(error) or f"no answer in {PATIENCE:g} s"
+                logger.warning("waiting for etcd", extra={"error.code": "store_unavailable", "error": why})
             attempt += 1
             await asyncio.sleep(RETRY)
 

@@ -170,3 +170,19 @@ async def test_a_controller_ends_in_order_when_it_is_told_to(
         await until_leading(client, controller)
     assert controller.end(signal.SIGTERM) == 0
     assert "Traceback" not in controller.said()
+
+
+async def test_a_controller_that_starts_before_etcd_says_so_and_founds_the_mesh_when_it_comes(
+    etcd_and_controller: tuple[EtcdProcess, Process],
+) -> None:
+    etcd, controller = etcd_and_controller
+    controller.close()
+    etcd.kill()
+    controller.start()
+    async with asyncio.timeout(10):
+        while "waiting for etcd" not in controller.said():  # noqa: ASYNC110 - a log is a state, not an event
+            await asyncio.sleep(0.05)
+    etcd.restart()
+    async with operator(controller) as client:
+        await until_leading(client, controller)
+        assert (await client.get("/v1/status")).json()["mesh"]["trust_domain"] == TRUST_DOMAIN
