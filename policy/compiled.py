@@ -94,30 +94,30 @@ class Rewrite:
 class Forward:
     """Send it on; `to` is never empty."""
 
+    kind: Literal["forward"] = field(default="forward", kw_only=True)
     to: tuple[Target, ...]
     on_empty: Literal["spill", "fail"] = "spill"
     rewrite: Rewrite = Rewrite()
-    kind: Literal["forward"] = "forward"
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
     """Answer with a Location; what is None is the request's own."""
 
+    kind: Literal["redirect"] = field(default="redirect", kw_only=True)
     scheme: Literal["http", "https"] | None = None
     host: str | None = None
     path: str | None = None
     code: int = 302
-    kind: Literal["redirect"] = "redirect"
 
 
 @dataclass(frozen=True, slots=True)
 class Respond:
     """Answer at once, as `text/plain`."""
 
+    kind: Literal["respond"] = field(default="respond", kw_only=True)
     code: int
     body: str = ""
-    kind: Literal["respond"] = "respond"
 
 
 @dataclass(frozen=True, slots=True)

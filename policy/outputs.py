@@ -14,7 +14,7 @@ from policy import compiled, records
 from policy.compile import Compilation, ServiceFacts
 from policy.diagnostics import diagnostic
 from policy.inputs import Change
-from policy.records import DocumentStatus, InvalidRecord, LastGood, LogEntry
+from policy.records import ControllerStatus, DocumentStatus, InvalidRecord, LastGood, LogEntry
 from registry import keys
 from registry.keys import DocumentKey
 from registry.model import Protocol
@@ -65,6 +65,15 @@ class Outputs:
                 except (InvalidRecord, InvalidName) as error:
                     logger.warning("a status cannot be read", extra={"key": key, "error": str(error)})
         return found
+
+    def controller(self) -> ControllerStatus | None:
+        """What the last publication said of itself."""
+        value = self.records.get(keys.STATUS_CONTROLLER)
+        try:
+            return None if value is None else records.decode(ControllerStatus, keys.STATUS_CONTROLLER, value)
+        except InvalidRecord as error:
+            logger.warning("the controller's status cannot be read", extra={"error": str(error)})
+            return None
 
     def remembered(self) -> dict[ServiceName, ServiceFacts]:
         """The protocols of services that have compiled rules, for those whose instances are all gone."""

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 
 from policy import compiled, records
@@ -127,9 +128,7 @@ class Publisher:
                 patience = min(2 * patience, RETRY_LAST)
             except Exception as error:
                 logger.exception("a publication failed")
-                self._last_error = f"{type(error).__name__}: {error}"
-                self._outputs = None
-                await asyncio.sleep(RETRY_LAST)
+                await self._tell_failure(error)
             await asyncio.sleep(max(0.0, self._gather - (loop.time() - started)))
 
     async def housekeep(self) -> None:
@@ -198,12 +197,21 @@ class Publisher:
 
     async def _tell_seen(self, outputs: Outputs) -> None:
         """Somebody waits for a revision at which no document changed: say that this leader has looked that far."""
-        known = outputs.records.get(keys.STATUS_CONTROLLER)
-        if known is None:
-            return
-        status = records.decode(ControllerStatus, keys.STATUS_CONTROLLER, known)
-        if status.seen < self._inputs.revision:
+        status = outputs.controller()
+        if status is not None and status.seen < self._inputs.revision:
             await self._write([self._controller(status.counts, status.source_revision, at=status.at)], outputs)
+
+    async def _tell_failure(self, error: Exception) -> None:
+        """What was in force stays; the next change is another attempt."""
+        self._last_error = f"{type(error).__name__}: {error}"[:1_000]
+        self._outputs = None
+        try:
+            outputs = await self._load()
+            status = outputs.controller() or ControllerStatus(self._leader, source_revision=0, seen=0)
+            told = records.encode(replace(status, leader=self._leader, last_error=self._last_error))
+            await self._write([Put(keys.STATUS_CONTROLLER, told)], outputs)
+        except (StoreError, FencedError) as failure:
+            logger.debug("the failure could not be told", extra={"error": str(failure)})
 
     async def _publish_dryruns(self, outputs: Outputs) -> None:
         inputs = self._inputs
