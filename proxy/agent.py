@@ -33,6 +33,7 @@ from proxy.engine import EngineClient
 from proxy.frames import Event
 from proxy.host import EdgeRole, Host, Place
 from proxy.identity import Identities
+from proxy.identity_files import FileIdentities
 from proxy.keep import read_file, replace_file
 from proxy.mesh import Mesh
 from proxy.ports import PortClaims
@@ -106,8 +107,7 @@ async def _run_parts(config: Config, advertise: str, role: Role | None) -> None:
         tasks.create_task(parts.engine.run())
         tasks.create_task(parts.hear())
         tasks.create_task(parts.acknowledge())
-        if config.controllers.urls:
-            tasks.create_task(parts.identities.run())
+        tasks.create_task(parts.identities.run())
         if config.etcd is not None:
             tasks.create_task(parts.follow(config.etcd))
         if config.services is not None:
@@ -133,12 +133,7 @@ class _Parts:
             accepted=_read_accepted(self._accepted),
             events=_note,
         )
-        self.identities = Identities(
-            state_dir=state,
-            host=config.host,
-            controllers=config.controllers.urls,
-            token_file=config.controllers.token_file,
-        )
+        self.identities = _identities(config)
         self.host = Host(
             Place(
                 name=config.host,
@@ -221,6 +216,18 @@ class _Parts:
 
     def _engine_changed(self) -> None:
         self.host.engine_changed()
+
+
+def _identities(config: Config) -> Identities | FileIdentities:
+    """From controllers, or from files where none is configured."""
+    if not config.controllers.urls:
+        return FileIdentities(config.state_dir / "identity")
+    return Identities(
+        state_dir=config.state_dir,
+        host=config.host,
+        controllers=config.controllers.urls,
+        token_file=config.controllers.token_file,
+    )
 
 
 @dataclass(frozen=True, slots=True)
