@@ -36,28 +36,28 @@ class Host:
 class Outbound:
     """A service's own port for one of its upstreams, on loopback, plain."""
 
+    kind: Literal["outbound"] = field(default="outbound", kw_only=True)
     address: str
     caller: str
     upstream: str
-    kind: Literal["outbound"] = "outbound"
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """The host's one port for mesh traffic."""
 
+    kind: Literal["inbound"] = field(default="inbound", kw_only=True)
     address: str
-    kind: Literal["inbound"] = "inbound"
 
 
 @dataclass(frozen=True, slots=True)
 class Public:
     """A public port of a gateway; `listener` is its name in `gateway/<gateway>`."""
 
+    kind: Literal["gateway"] = field(default="gateway", kw_only=True)
     address: str
     gateway: str
     listener: str
-    kind: Literal["gateway"] = "gateway"
 
 
 Listener = Outbound | Inbound | Public

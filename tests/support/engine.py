@@ -1,0 +1,67 @@
+"""A real engine for tests: a process with a state directory, a socket and an admin port of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.ports import PortClaims
+
+_REPOSITORY = Path(__file__).parents[2]
+
+
+def engine_binary() -> Path:
+    """Where the engine is; raises FileNotFoundError that says how to get it."""
+    named = os.environ.get("WEFT_ENGINE")
+    candidates = [named, str(_REPOSITORY / ".tools/bin/weft-engine"), shutil.which("weft-engine")]
+    for candidate in candidates:
+        if candidate and Path(candidate).exists():
+            return Path(candidate)
+    raise FileNotFoundError("no weft-engine: run `make build`, put it on PATH, or set WEFT_ENGINE to the binary")
+
+
+class EngineProcess:
+    """One engine that can be killed and brought back with what it has on disk."""
+
+    def __init__(self, directory: Path, ports: PortClaims) -> None:
+        self.socket = directory / "engine.sock"
+        self.admin = f"127.0.0.1:{ports.claim()}"
+        self.log = directory / "engine.log"
+        self._config = directory / "engine.toml"
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        self._config.write_text(
+            f'state_dir = "{directory / "engine"}"\nsocket = "{self.socket}"\nworkers = 1\n'
+            f'[admin]\nlisten = "{self.admin}"\n[log]\nlevel = "debug"\n'
+        )
+
+    def start(self) -> None:
+        """Start it, without waiting."""
+        assert self._process is None, "the engine is running"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [engine_binary(), "--config", self._config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it and wait for its end; one that has ended is no error."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(timeout=20)
+            self._process = None
+
+
+@contextlib.contextmanager
+def running_engine(directory: Path, ports: PortClaims) -> Iterator[EngineProcess]:
+    """An engine for the length of a scope."""
+    engine = EngineProcess(directory, ports)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.kill()
