@@ -1,0 +1,58 @@
+"""One process of a mesh on this machine: how it is started, and that it never outlives us.
+
+Each is the leader of a process group of its own, so that a Ctrl-C at the terminal reaches us alone, and asks the kernel to
+be killed when we die, kill -9 of us included (`launch.py`). What it prints goes to `log/<name>.log`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LAUNCH = Path(__file__).with_name("launch.py")
+LOG_KEPT = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A process by name: its command, and what its environment has besides ours."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    service: bool = False
+    """Whether it is a sample's instance, not a part of the mesh."""
+
+
+async def start(spec: Spec, *, log: Path) -> asyncio.subprocess.Process:
+    """Start it; raises `OSError` where its program cannot be run."""
+    with _opened(log / f"{spec.name}.log") as output:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid())),
+            *spec.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output.descriptor,
+            stderr=output.descriptor,
+            env={**os.environ, **spec.environment},
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+class _opened:
+    """A log opened to be appended to; one that has grown large is begun anew, the old one kept beside it."""
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and path.stat().st_size > LOG_KEPT:
+            path.replace(path.with_suffix(".log.1"))
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> _opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)

@@ -1,0 +1,107 @@
+"""Keeps processes running: one that dies is started again after a short back-off, unless `hold/<name>` is there.
+
+How it fails: a process that cannot be started at all is tried again like one that died; `deaths` counts, so that whoever
+waits for the mesh can say which one keeps dying. Leaving the scope ends all of them, the slow ones with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from ops.dev.process import Spec, start
+
+FIRST_BACKOFF = 0.02
+LAST_BACKOFF = 2.0
+SETTLED = 10.0  # seconds after which a death is a first one again
+GRACE = 1.5
+LOOK = 0.05
+
+
+class Supervisor:
+    """A scope in which processes run. `changed` is called after every start."""
+
+    def __init__(self, state: Path, *, changed: Callable[[], None] = lambda: None) -> None:
+        self._state = state
+        self._changed = changed
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self.pids: dict[str, int] = {}
+        self.deaths: dict[str, int] = {}
+        self.services: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Supervisor({self.pids})"
+
+    async def __aenter__(self) -> Supervisor:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for keeper in self._keepers.values():
+            keeper.cancel()
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+        await _end(list(self._running.values()))
+
+    async def run(self, spec: Spec) -> None:
+        """Start a process and keep it running; returns once it was started the first time."""
+        started = asyncio.Event()
+        if spec.service:
+            self.services.add(spec.name)
+        self._keepers[spec.name] = asyncio.create_task(self._keep(spec, started), name=f"keep {spec.name}")
+        await started.wait()
+
+    async def _keep(self, spec: Spec, started: asyncio.Event) -> None:
+        backoff = FIRST_BACKOFF
+        while True:
+            born = time.monotonic()
+            try:
+                process = await start(spec, log=self._state / "log")
+            except OSError as error:
+                self._note(spec.name, f"cannot be started: {error}")
+            else:
+                self._running[spec.name] = process
+                self.pids[spec.name] = process.pid
+                self._changed()
+                started.set()
+                status = await process.wait()
+                del self._running[spec.name]
+                self._note(spec.name, f"ended with {status}")
+            started.set()
+            self.deaths[spec.name] = self.deaths.get(spec.name, 0) + 1
+            backoff = FIRST_BACKOFF if time.monotonic() - born > SETTLED else min(backoff * 2, LAST_BACKOFF)
+            await asyncio.sleep(backoff)
+            while (self._state / "hold" / spec.name).exists():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(LOOK)
+
+    def _note(self, name: str, what: str) -> None:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        with contextlib.suppress(OSError), (self._state / "log" / f"{name}.log").open("a") as log:
+            log.write(f"weft dev: {stamp} {name} {what}\n")
+
+
+async def _end(processes: list[asyncio.subprocess.Process]) -> None:
+    """SIGTERM to all, SIGKILL to those that take their time; stopped ones are woken to hear it."""
+    for process in processes:
+        _signal(process.pid, signal.SIGTERM)
+        _signal(process.pid, signal.SIGCONT)
+    waiting = [asyncio.create_task(process.wait()) for process in processes]
+    if not waiting:
+        return
+    _, late = await asyncio.wait(waiting, timeout=GRACE)
+    for process in processes if late else ():
+        if process.returncode is None:
+            _signal(process.pid, signal.SIGKILL)
+    await asyncio.wait(waiting)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
