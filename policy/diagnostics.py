@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from policy.records import Problem
 
+MAX_TEXT = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
@@ -187,8 +189,8 @@ class Diagnostic:
     file: str = ""
 
     def problem(self) -> Problem:
-        """As stored in a status."""
-        return Problem(self.line, self.column, self.path, self.code.code, self.message)
+        """As stored in a status: what quotes a very long value is cut."""
+        return Problem(self.line, self.column, self.path[:MAX_TEXT], self.code.code, self.message[:MAX_TEXT])
 
     def located(self, *, file: str, lines_before: int) -> Diagnostic:
         """The same, seen from a file in which the document starts after so many lines."""

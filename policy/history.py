@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry.election import Leadership
-
 from policy import records
 from policy.records import InvalidRecord, LogEntry
 from registry import keys
+from registry.election import Leadership
 from registry.keys import DocumentKey
 from registry.store import MAX_OPERATIONS, Compare, Delete, KeyValue
 
@@ -50,10 +49,18 @@ async def trim_log(store: KeyValue, leadership: Leadership, *, now: float, keep:
     doomed = names[: max(0, len(names) - keep)][:MAX_OPERATIONS]
     for name in names[len(doomed) : MAX_OPERATIONS]:
         item = await store.get(name)
-        if item is None or now - records.decode(LogEntry, name, item.value).at <= KEEP_SECONDS:
+        if item is None or now - _written(name, item.value) <= KEEP_SECONDS:
             break
         doomed.append(name)
     if doomed:
         guard = Compare(leadership.key, create_revision=leadership.create_revision)
         await store.transact([guard], [Delete(name) for name in doomed])
     return len(doomed)
+
+
+def _written(key: str, value: bytes) -> float:
+    """When an entry was made; one that cannot be read is older than any."""
+    try:
+        return records.decode(LogEntry, key, value).at
+    except InvalidRecord:
+        return 0.0

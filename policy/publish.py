@@ -41,6 +41,7 @@ GATHER = timedelta(milliseconds=100)
 RETRY_FIRST = 0.1
 RETRY_LAST = 2.0
 HOUSEKEEPING = 60.0
+MAX_CHANGED = 1_000  # keys that head names; more are "all"
 
 
 class FencedError(Exception):
@@ -183,7 +184,7 @@ class Publisher:
         self._last_error = f"too large to be stored: {', '.join(planned.oversized)}" if planned.oversized else ""
         if not (planned.operations or self._first or self._uncovered(outputs)):
             return
-        changed = None if self._first else planned.rules
+        changed = None if self._first or len(planned.rules) > MAX_CHANGED else planned.rules
         finish = self._controller(_counts(compilation), revision, at=self._clock())
         await self._write([*planned.operations, finish], outputs, head=(revision, changed))
         del inputs.changes[:logged]

@@ -62,3 +62,8 @@ def test_a_code_is_explained_by_its_number() -> None:
 def test_a_diagnostic_in_a_file_stands_where_the_file_has_it() -> None:
     fault = diagnostic("wrong_type", "expected a map", path="spec", line=3, column=7)
     assert str(fault.located(file="a.yaml", lines_before=10)) == "a.yaml:13:7: spec: expected a map [WEFT0203]"
+
+
+def test_what_is_stored_of_a_diagnostic_has_a_bound() -> None:
+    problem = diagnostic("bad_header", "x" * 10_000, path="y" * 10_000).problem()
+    assert (len(problem.message), len(problem.path)) == (500, 500)

@@ -51,6 +51,14 @@ async def test_the_log_is_trimmed_from_its_oldest_end(ages: list[float], keep: i
     assert [entry.revision for entry in await history(store)] == left
 
 
+async def test_an_entry_that_cannot_be_read_goes_like_an_old_one() -> None:
+    store = MemoryStore()
+    leadership = await logged(store, ages=[0.0, 0.0])
+    await store.put(keys.log(1, A), b"rubbish")
+    assert await trim_log(store, leadership, now=NOW) == 1
+    assert [entry.revision for entry in await history(store)] == [9, 10]
+
+
 async def test_a_deposed_leader_trims_nothing(store: Store) -> None:
     leadership = await logged(store, ages=[0.0, 0.0])
     deposed = Leadership(leadership.key, Revision(leadership.create_revision + 1))
