@@ -13,7 +13,7 @@ import httpx2
 import orjson
 
 from policy import compiled
-from policy.compiled import Head, Service
+from policy.compiled import Gateway, Head, Service
 from policy.rollout import Ack
 from proxy import agent
 from proxy.config import Config, parse
@@ -41,11 +41,13 @@ class World:
     store: Store
     controller: Controller
     config: Config
+    role: Callable[[Config, str], agent.Role] | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         """One life of the agent."""
-        self.tasks.append(asyncio.create_task(agent.serve_host(self.config, "127.0.0.1")))
+        role = None if self.role is None else self.role(self.config, "127.0.0.1")
+        self.tasks.append(asyncio.create_task(agent.serve_host(self.config, "127.0.0.1", role)))
 
     async def stop(self) -> None:
         """Its end."""
@@ -67,12 +69,13 @@ class World:
         found = await self.instance()
         return isinstance(found, Instance) and found.state is State.UP
 
-    async def publish(self, revision: int, service: Service) -> None:
-        for key, value in (
-            (keys.compiled_service(API), service),
-            (keys.COMPILED_HEAD, Head(revision, str(revision))),
-        ):
-            await self.store.put(key, compiled.encode(value, source_revision=Revision(revision)))
+    async def publish(self, revision: int, value: Service | Gateway) -> None:
+        """Compiled rules of `api`, or the gateway `edge`, as a controller publishes them: head last."""
+        key = keys.compiled_service(API) if isinstance(value, Service) else keys.compiled_gateway("edge")
+        source = Revision(revision)
+        await self.store.put(key, compiled.encode(value, source_revision=source))
+        head = Head(revision, str(revision))
+        await self.store.put(keys.COMPILED_HEAD, compiled.encode(head, source_revision=source))
 
     async def acked(self) -> Ack | None:
         item = await self.store.get(keys.ack(HOST))
@@ -109,12 +112,19 @@ async def application() -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def open_world(directory: Path, etcd_config: EtcdConfig, engine: Path) -> AsyncIterator[World]:
+async def open_world(
+    directory: Path,
+    etcd_config: EtcdConfig,
+    engine: Path,
+    *,
+    more: str = "",
+    role: Callable[[Config, str], agent.Role] | None = None,
+) -> AsyncIterator[World]:
     """A running agent in a mesh of its own, and its end."""
     store = await EtcdStore.connect(etcd_config)
     await store.put(keys.META_LAYOUT, layout.encode(MESH))
     async with answering(make_controller(directory / "ca")) as controller:
-        token = write_token(directory / "token", await controller.token("*"))
+        token = write_token(directory / "token", await controller.token("*", "gateway:edge"))
         await controller.see()
         with PortClaims() as claims:
             config = parse(
@@ -137,10 +147,11 @@ async def open_world(directory: Path, etcd_config: EtcdConfig, engine: Path) -> 
                 token_file = "{token}"
                 [services]
                 dir = "{directory / "services.d"}"
+                {more}
                 """,
                 source="test",
             )
-            world = World(directory, etcd_config, store, controller, config)
+            world = World(directory, etcd_config, store, controller, config, role)
             world.start()
             refresh = asyncio.create_task(_see(controller))
             try:
