@@ -71,6 +71,7 @@ async def _barrier(store: Store, fleet: Fleet, revision: int, *, life: timedelta
         yield
     finally:
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         if lease is not None:
             await _take_down(store, lease)
 
