@@ -10,7 +10,7 @@ from proxy.host import Host
 from proxy.registrar import HostRegistrar
 from proxy.registrations import Key
 from proxy.service_files import ServiceFiles
-from registry.api import ConflictError
+from registry.registrar import ConflictError
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from proxy.ports import NoPortError
 from proxy.registrations import Kept, Key, of_service
 from proxy.upstream_ports import PortTakenError
 from registry import keys
-from registry.api import ConflictError, Known, Registered, UpstreamAddress
 from registry.model import Endpoint, Presence, Source, State
 from registry.names import ServiceName, SpiffeId
+from registry.registrar import ConflictError, Known, Registered, UpstreamAddress
 from registry.registration import Problem, Registration
 
 STORED_WITHIN = 2.0
@@ -33,7 +33,7 @@ class Stored(Protocol):
 
 
 class HostRegistrar:
-    """`registry.api.Registrar` over a host."""
+    """`registry.registrar.Registrar` over a host."""
 
     def __init__(self, host: Host, store: Stored, *, root: str, clock: Callable[[], float] = time.time) -> None:
         self._host = host

@@ -8,9 +8,7 @@ refused changed nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Callable
 
 import orjson
 from starlette.applications import Starlette
@@ -19,98 +17,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from registry import api_answers
 from registry.api_schema import openapi
-from registry.model import Endpoint, Presence, State
-from registry.model import Protocol as Spoken
 from registry.names import DEFAULT_NAMESPACE, InvalidName, ServiceName, check_name
-from registry.registration import InvalidRegistration, Problem, Registration, parse_registration
+from registry.registrar import ConflictError, Known, Registered, Registrar
+from registry.registration import InvalidRegistration, Problem, parse_registration
 
 MAX_BODY = 64 * 1024
 INSTANCE = "/v1/services/{service}/instances/{instance}"
-
-
-class ConflictError(Exception):
-    """What was asked contradicts what is there already; the problem says what."""
-
-    code = "conflict"
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamAddress:
-    """Where a program finds an upstream, and whether anybody has registered it yet."""
-
-    url: str
-    known: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """What a registration has come to. `revision` is the registry's, 0 while only the disk has it."""
-
-    key: str
-    revision: int
-    stored: Literal["etcd", "disk"]
-    state: State
-    why: str
-    identity: str
-    upstreams: Mapping[str, UpstreamAddress] = field(default_factory=dict)
-    changed: bool = False
-    created: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What this host knows of all services: as of a revision, from where, and for how many seconds unconfirmed."""
-
-    revision: int
-    source: str
-    age: float
-    services: Mapping[ServiceName, tuple[Endpoint, ...]]
-    protocols: Mapping[ServiceName, Spoken]
-
-
-class Registrar(Protocol):
-    """What the API needs of a host."""
-
-    async def register(self, registration: Registration) -> Registered:
-        """Make it so; raises `ConflictError`."""
-        ...
-
-    async def deregister(self, service: ServiceName, instance: str) -> Registered | None:
-        """End it, with a tombstone; None where there is no such instance of this host."""
-        ...
-
-    async def drain(self, service: ServiceName, instance: str) -> Registered | None:
-        """Take it out of rotation; None where there is no such instance of this host."""
-        ...
-
-    def beat(self, service: ServiceName, instance: str) -> bool:
-        """A program says it works; False where no ttl check of this host waits for that."""
-        ...
-
-    def instance(self, service: ServiceName, instance: str) -> Registered | None:
-        """An instance of this host."""
-        ...
-
-    def known(self) -> Known:
-        """Services and endpoints."""
-        ...
-
-    async def changed(self, seen: int) -> int:
-        """Return when `known` may differ from what it was at `seen`, and the number to ask with next; 0 first."""
-        ...
-
-    def status(self) -> Mapping[str, object]:
-        """This host, for people and for `weft status`."""
-        ...
-
-    def gauges(self) -> Mapping[str, float]:
-        """Names and values for `/metrics`."""
-        ...
 
 
 def application(registrar: Registrar) -> Starlette:
@@ -152,7 +66,7 @@ class _Api:
             namespace=request.query_params.get("namespace"),
         )
         registered = await self._registrar.register(registration)
-        return _json(_registered(registered), 201 if registered.created else 200)
+        return api_answers.json(api_answers.registered(registered), 201 if registered.created else 200)
 
     async def get(self, request: Request) -> Response:
         service, instance = _named(request)
@@ -176,23 +90,23 @@ class _Api:
 
     async def services(self, request: Request) -> Response:
         namespace = request.query_params.get("namespace")
-        return await self._answer(request, lambda known: _services(known, namespace))
+        return await self._answer(request, lambda known: api_answers.services(known, namespace))
 
     async def service(self, request: Request) -> Response:
         service = ServiceName(_namespace(request), request.path_params["service"])
         watched = request.query_params.get("watch") is not None
         if not watched and service not in self._registrar.known().services:
-            return _problem(
+            return api_answers.problem(
                 404,
                 Problem("unknown_service", "service", str(service), "a registered service", "see GET /v1/services"),
             )
-        return await self._answer(request, lambda known: _service(known, service))
+        return await self._answer(request, lambda known: api_answers.service(known, service))
 
     async def status(self, request: Request) -> Response:
-        return _json(self._registrar.status())
+        return api_answers.json(self._registrar.status())
 
     async def openapi(self, request: Request) -> Response:
-        return _json(openapi())
+        return api_answers.json(openapi())
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -203,7 +117,7 @@ class _Api:
 
     async def _answer(self, request: Request, show: Callable[[Known], dict[str, object]]) -> Response:
         if request.query_params.get("watch") in (None, "0", "false"):
-            return _json(show(self._registrar.known()))
+            return api_answers.json(show(self._registrar.known()))
         start = request.query_params.get("from", "-1")
         if not start.removeprefix("-").isdecimal():
             raise InvalidRegistration(
@@ -224,78 +138,12 @@ class _Api:
                 yield orjson.dumps(shown) + b"\n"
 
 
-def _services(known: Known, namespace: str | None) -> dict[str, object]:
-    rows = [
-        {
-            "service": name.name,
-            "namespace": name.namespace,
-            "protocol": known.protocols.get(name, Spoken.HTTP).value,
-            "state": _together(endpoints),
-            "instances": len(endpoints),
-            "up": sum(endpoint.state is State.UP for endpoint in endpoints),
-        }
-        for name, endpoints in sorted(known.services.items())
-        if namespace in (None, name.namespace)
-    ]
-    return {"revision": known.revision, "source": known.source, "age": known.age, "services": rows}
-
-
-def _service(known: Known, name: ServiceName) -> dict[str, object]:
-    endpoints = known.services.get(name, ())
-    return {
-        "service": name.name,
-        "namespace": name.namespace,
-        "protocol": known.protocols.get(name, Spoken.HTTP).value,
-        "state": _together(endpoints),
-        "revision": known.revision,
-        "source": known.source,
-        "age": known.age,
-        "instances": [_endpoint(endpoint) for endpoint in sorted(endpoints, key=lambda one: (one.host, one.instance))],
-    }
-
-
-def _together(endpoints: tuple[Endpoint, ...]) -> str:
-    up = sum(endpoint.state is State.UP for endpoint in endpoints)
-    return "down" if up == 0 else "up" if up == len(endpoints) else "degraded"
-
-
-def _endpoint(endpoint: Endpoint) -> dict[str, object]:
-    return {
-        "id": endpoint.instance,
-        "host": endpoint.host,
-        "address": endpoint.address,
-        "port": endpoint.port,
-        "state": endpoint.state.value,
-        "presence": endpoint.presence.value if endpoint.presence is not Presence.GONE else "gone",
-        "source": endpoint.source.value,
-        "weight": endpoint.weight,
-        "zone": endpoint.zone,
-        "version": endpoint.version,
-        "labels": dict(endpoint.labels),
-    }
-
-
-def _registered(registered: Registered) -> dict[str, object]:
-    return {
-        "key": registered.key,
-        "revision": registered.revision,
-        "stored": registered.stored,
-        "state": registered.state.value,
-        "why": registered.why,
-        "identity": registered.identity,
-        "upstreams": {
-            name: {"url": upstream.url, "known": upstream.known} for name, upstream in registered.upstreams.items()
-        },
-        "changed": registered.changed,
-    }
-
-
 def _found(registered: Registered | None, service: ServiceName, instance: str) -> Response:
     if registered is not None:
-        return _json(_registered(registered))
+        return api_answers.json(api_answers.registered(registered))
     found = f"{service}/{instance}"
     fix = "register it first, or ask the agent of its own host"
-    return _problem(404, Problem("unknown_instance", "instance", found, "an instance of this host", fix))
+    return api_answers.problem(404, Problem("unknown_instance", "instance", found, "an instance of this host", fix))
 
 
 def _named(request: Request) -> tuple[ServiceName, str]:
@@ -329,52 +177,26 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _json(content: Mapping[str, object], status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
-
-
-def _problem(status: int, *problems: Problem) -> Response:
-    first = problems[0]
-    content = {
-        "type": f"urn:weft:problem:{first.code}",
-        "title": f"{first.path or 'the request'}: expected {first.expected}, found {first.found}",
-        "status": status,
-        **_plain(first),
-        "errors": [_plain(problem) for problem in problems],
-    }
-    return Response(orjson.dumps(content), status, media_type="application/problem+json")
-
-
-def _plain(problem: Problem) -> dict[str, str]:
-    return {
-        "code": problem.code,
-        "path": problem.path,
-        "found": problem.found,
-        "expected": problem.expected,
-        "fix": problem.fix,
-    }
-
-
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, InvalidRegistration)
-    return _problem(413 if error.problems[0].code == "too_large" else 400, *error.problems)
+    return api_answers.problem(413 if error.problems[0].code == "too_large" else 400, *error.problems)
 
 
 async def _conflict(request: Request, error: Exception) -> Response:
     assert isinstance(error, ConflictError)
-    return _problem(409, error.problem)
+    return api_answers.problem(409, error.problem)
 
 
 async def _bad_name(request: Request, error: Exception) -> Response:
     expected = "1 to 63 lower-case letters, digits and hyphens"
-    return _problem(400, Problem("invalid_name", "path", request.url.path, expected, str(error)))
+    return api_answers.problem(400, Problem("invalid_name", "path", request.url.path, expected, str(error)))
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "unknown_path", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     expected = "a path and method of /v1/openapi.json"
-    return _problem(
+    return api_answers.problem(
         error.status_code,
         Problem(code, "", f"{request.method} {request.url.path}", expected, "see GET /v1/openapi.json"),
     )

@@ -11,9 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from registry.api import ConflictError, Known, Registered, UpstreamAddress, application
+from registry.api import application
 from registry.model import Endpoint, Presence, Protocol, Source, State
 from registry.names import ServiceName
+from registry.registrar import ConflictError, Known, Registered, UpstreamAddress
 from registry.registration import Check, Problem, Registration
 
 pytestmark = pytest.mark.anyio
