@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ops.cli.reasons import REASONS, TLS_REASONS
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
@@ -60,34 +62,59 @@ CODES = {
         Code("agent_running", 5, "Another agent holds the state directory.", "Stop it, or give this one its own."),
         Code("not_our_mesh", 4, "The store holds another mesh than this controller serves.", "Check [etcd] and [ca]."),
         Code("no_port", 5, "A port is in use.", "Stop what listens there, or use --ports auto."),
+        Code("not_joined", 3, "The host has no certificate and no token.", "Give its agent a token_file."),
+        Code("controller_unreachable", 3, "No controller answers, or it cannot prove itself.", "Check [controllers]."),
+        Code("multicast_unavailable", 3, "Multicast DNS cannot be used here.", "Set [mdns] interfaces, or disable it."),
+        Code("engine_error", 3, "The engine's answer makes no sense here.", "Run agent and engine of one version."),
+        Code("store_error", 3, "etcd refused an operation.", "The message carries its reason."),
+        Code(
+            "unsupported_store", 3, "This etcd loses acknowledged writes.", "Use 3.4.22 or later, not 3.5.0 to 3.5.5."
+        ),
+        Code("lease_lost", 3, "A lease ended.", "Nothing: it is granted again and its keys with it."),
+        Code("lease_exists", 5, "A lease of this id is there already.", "Nothing: it is adopted."),
+        Code("compacted", 3, "etcd forgot the revision asked for.", "Nothing: it is listed again."),
+        Code("out_of_order", 3, "etcd told events of the past.", "Nothing: it is listed again. Upgrade etcd."),
+        Code("fenced", 5, "Another controller leads by now.", "Nothing: this one stands back."),
+        Code("port_taken", 5, "A port asked for an upstream is another's.", "Leave `port` out, or choose another."),
+        Code("unreadable", 4, "Bytes that are no document.", "Correct the lines named."),
+        Code("invalid_registration", 4, "A registration cannot be used.", "Correct the fields named."),
+        Code(
+            "invalid_announcement", 1, "What mDNS heard cannot be believed.", "Look who announces it: nothing uses it."
+        ),
+        Code("invalid_target", 4, "Not a service or caller.", "Write web, shop/web, shop/*, * or gateway:edge."),
+        Code("invalid_regex", 4, "Not a regular expression for all parts.", "Avoid look-around and back-references."),
+        Code("invalid_percentage", 2, "Not a share.", "Write 0% to 100%."),
+        Code("invalid_size", 2, "Not a number of bytes.", "Write a number and a unit: 64kB, 10MB, 1MiB."),
+        Code("invalid_etcd_config", 2, "No client of etcd can be made of this.", "Correct the setting named."),
+        Code("invalid_transaction", 70, "A transaction that no store takes.", "Report it."),
+        Code("invalid_frame", 70, "Bytes that are no frame of the engine's socket.", "Look who writes to it."),
+        Code("invalid_credential", 4, "A certificate and key cannot be used.", "Replace them, or let the host renew."),
+        Code("invalid_certificate_files", 4, "A gateway's certificate files cannot be used.", "Correct what is named."),
+        Code("invalid_layout", 4, "meta/layout is not one this program reads.", "Upgrade it, or check --root."),
+        Code("invalid_trust_bundle", 4, "pki/trust holds no usable roots.", "Restart a controller: it founds them."),
+        Code("invalid_roster_entry", 4, "A roster/ key cannot be read.", "Join that host again."),
+        Code(
+            "invalid_record", 4, "A stored value cannot be read.", "`weft dump KEY` shows it; its writer restores it."
+        ),
+        Code(
+            "invalid_compiled", 4, "A compiled value cannot be read.", "Upgrade this program; restart the controller."
+        ),
+        Code("invalid_ack", 4, "An ack/ key cannot be read.", "Upgrade this program; its agent writes it again."),
         Code("os_error", 1, "The system refused something.", "The message says which file or address, and why."),
         Code("bug", 70, "Weft did what it should not.", "Report it with what was printed."),
     )
 }
 
-REASONS = {
-    "no_route": "404: no route matches the host and path. `weft get routes` shows those there are.",
-    "no_endpoint": "503: nobody serves this. `weft get instances` shows who is registered and in which state.",
-    "connect_failed": "503: no connection to the instance, or from its engine to the application.",
-    "connect_timeout": "504: no connection in time.",
-    "request_timeout": "504: no response head in time, all tries included; set `timeout` in a Route or Traffic.",
-    "reset": "502: the connection broke before the response began, and the request could not be repeated.",
-    "retry_exhausted": "502: the last of the tries failed too.",
-    "overloaded": "503: a capacity of the service's Traffic is used up.",
-    "limited": "429: refused by policy.",
-    "denied": "403: no Access rule allows this caller.",
-    "tls_required": "The peer does not speak TLS.",
-    "tls_failed": "502: the peer's certificate was not accepted; metrics and logs carry `tls_reason`.",
-    "bad_request": "400: the bytes are not an unambiguous request.",
-    "too_large": "413 or 431: the body or the head is larger than allowed.",
-    "draining": "503: the engine or the instance is ending.",
-    "internal": "500: an error in the engine; its log says which.",
-}
+_REFUSED = {400: 4, 401: 7, 403: 7, 409: 5}
 
 
 def exit_code(code: str) -> int:
-    """With which code the command ends on this error; 1 for those of no table."""
-    return CODES[code].exit if code in CODES else 1
+    """With which code the command ends on this error: what identity refuses, by its HTTP status; 1 for those of no table."""
+    if code in CODES:
+        return CODES[code].exit
+    from registry.pki import errors
+
+    return _REFUSED.get(errors.CODES[code].status, 1) if code in errors.CODES else 1
 
 
 def explain(code: str) -> tuple[str, str] | None:
@@ -96,6 +123,8 @@ def explain(code: str) -> tuple[str, str] | None:
         return CODES[code].meaning, CODES[code].fix
     if code in REASONS:
         return REASONS[code], "It stands in x-weft-reason, in the metrics and in the logs alike."
+    if code in TLS_REASONS:
+        return TLS_REASONS[code], "It stands in `tls_reason`, beside `tls_failed`, in the engine's metrics and logs."
     from policy import diagnostics
     from registry.pki import errors
 
@@ -112,4 +141,4 @@ def every() -> list[str]:
     from registry.pki import errors
 
     documents = [row.code for row in diagnostics.CODES.values()]
-    return sorted({*CODES, *REASONS, *errors.CODES, *documents})
+    return sorted({*CODES, *REASONS, *TLS_REASONS, *errors.CODES, *documents})

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import click
 
 from ops.cli.codes import Fault
 
@@ -27,7 +26,7 @@ def _read(names: Sequence[str]) -> Iterable[tuple[str, bytes]]:
     for name in names:
         path = Path(name)
         if name == "-":
-            yield "stdin", click.get_binary_stream("stdin").read()
+            yield "stdin", sys.stdin.buffer.read()
         elif path.is_dir():
             found = sorted(one for one in path.iterdir() if one.suffix in ENDINGS and one.is_file())
             if not found:

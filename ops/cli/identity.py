@@ -33,7 +33,9 @@ def create(place: Place, services: str, namespace: str, host: str, uses: int, va
     """Make a join token and print it; the mesh keeps only its hash."""
     from policy.durations import parse_duration
     from registry import keys, layout
-    from registry.pki import roster, tokens, trust
+    from registry.pki import tokens, trust
+
+    allowed = _patterns(services, namespace)
 
     async def work() -> tokens.Token:
         async with place.store() as store:
@@ -41,10 +43,12 @@ def create(place: Place, services: str, namespace: str, host: str, uses: int, va
             if mesh is None or bundle is None:
                 raise layout.InvalidLayout("the store holds no mesh yet: start a controller first")
             roots = trust.decode(bundle.value).of(layout.decode(mesh.value).trust_domain)
+            if not roots:
+                raise trust.InvalidTrustBundle(f"{keys.PKI_TRUST} holds no root of this mesh: restart a controller")
             return await tokens.create(
                 store,
                 root_digest=trust.digest(roots[0]),
-                services=roster.patterns([one.strip() for one in services.split(",")], namespace=namespace),
+                services=allowed,
                 host=host,
                 uses=uses,
                 validity=parse_duration(valid),
@@ -88,14 +92,24 @@ def intermediate(where: Path, root: Path, name: str) -> None:
 @ca.command()
 @click.argument("csr", type=click.File("rb"))
 @click.option("--ca", "where", required=True, type=directory, help="The authority's directory.")
-@click.option("--services", required=True, multiple=True, help="What may be signed: ns/service, ns/*, gateway:edge.")
+@click.option(
+    "--services", required=True, help="What may be signed: 'web,shop/*', '*', 'gateway:edge'; in -n's namespace."
+)
+@click.option("-n", "--namespace", default="default", show_default=True)
 @click.option("--life", default="72h", show_default=True, help="How long the certificate is valid.")
-def sign(csr: BinaryIO, where: Path, services: Sequence[str], life: str) -> None:
+def sign(csr: BinaryIO, where: Path, services: str, namespace: str, life: str) -> None:
     """Sign a certificate request; the chain goes to stdout. For meshes without a controller."""
     from policy.durations import parse_duration
     from registry.pki.certificates import now_utc
     from registry.pki.commands import sign_csr
 
     content = csr.read()
-    chain = sign_csr(where, content, services=services, now=now_utc(), life=parse_duration(life))
+    allowed = _patterns(services, namespace)
+    chain = sign_csr(where, content, services=allowed, now=now_utc(), life=parse_duration(life))
     sys.stdout.write(chain.decode())
+
+
+def _patterns(services: str, namespace: str) -> Sequence[str]:
+    from registry.pki import roster
+
+    return roster.patterns([one.strip() for one in services.split(",")], namespace=namespace)

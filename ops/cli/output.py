@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import click
 
@@ -57,7 +57,7 @@ def to_yaml(value: object) -> str:
     """As YAML, fields in the order given."""
     import yaml
 
-    return cast(str, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
 def _text(value: object) -> str:

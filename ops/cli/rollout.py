@@ -1,19 +1,24 @@
-"""`weft wait` and `weft status`: is a change live, and is everything well?"""
+"""`weft wait` and `weft status`: whether a change is live, and whether all is well."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from ops.cli.output import Column, Format, show, table, with_output
+from ops.cli.codes import Fault
+from ops.cli.output import Column, Format, show, with_output
 from ops.cli.place import Place, on_mesh, wait_for
 
 if TYPE_CHECKING:
+    from ops.cli.report import Report
+    from ops.cli.rows import Row
     from policy.rollout import Rollout
 
 HOSTS = (
-    Column("host", "HOST"),
+    Column("name", "HOST"),
     Column("policy", "POLICY"),
     Column("lag", "LAG"),
     Column("engine", "ENGINE"),
@@ -21,84 +26,96 @@ HOSTS = (
     Column("source", "SOURCE"),
     Column("note", "NOTE"),
 )
+SERVICES = (Column("name", "SERVICE"), Column("state", "STATE"), Column("up", "UP"), Column("note", "NOTE"))
+DOCUMENTS = (
+    Column("name", "DOCUMENT"),
+    Column("state", "STATE"),
+    Column("in_force", "IN FORCE"),
+    Column("note", "NOTE"),
+)
 
 
 @click.command()
-@on_mesh
-@click.option("--revision", type=click.IntRange(min=1), required=True, help="As `weft apply` or etcdctl printed it.")
-@click.option("--timeout", default="60s", show_default=True, help="How long to wait.")
+@click.option("--revision", required=True, type=click.IntRange(min=1), metavar="R", help="As `weft apply` printed it.")
+@click.option("--timeout", default="60s", show_default=True, metavar="LENGTH", help="How long to wait.")
 @click.option("--live", is_flag=True, help="Leave out hosts without a lease.")
-def wait(place: Place, revision: int, timeout: str, live: bool) -> int:
-    """Wait until every host of the roster serves policy of a revision, with nothing refused.
+@on_mesh
+def wait(place: Place, revision: int, timeout: str, live: bool) -> None:
+    """Wait until every host serves policy of a revision, or a later one, with nothing refused.
 
-    Exits 1 when a host refuses something, 6 when time is up; both name the hosts.
+    Exits 1 when a host refuses a section, 6 when time is up; it names who.
     """
     from policy.durations import parse_duration
     from policy.rollout import Outcome
-    from policy.waiting import wait as until_live
+    from policy.waiting import wait as waiting
+    from registry import keys
 
-    async def work() -> Rollout:
+    patience = parse_duration(timeout)
+
+    async def until() -> Rollout:
         async with place.store() as store:
-            return await until_live(store, revision, timeout=parse_duration(timeout), live=live)
+            await store.get(keys.META_LAYOUT)
+            return await waiting(store, revision, timeout=patience, live=live)
 
-    found = wait_for(work())
+    found = wait_for(until())
     if found.outcome is Outcome.DONE:
-        click.echo(f"revision {revision} is live on {len(found.current)} hosts")
-    else:
-        for line in missing(found):
-            click.echo(line, err=True)
-    return found.outcome.value
+        click.echo(f"revision {revision} is live on {', '.join(found.current) or 'no host: none has joined'}")
+        return
+    code = "refused" if found.outcome is Outcome.REFUSED else "not_live"
+    raise Fault(code, f"revision {revision} is not live after {timeout}: {'; '.join(missing(found))}")
 
 
 def missing(found: Rollout) -> list[str]:
-    """Why it is not live, for people: who is behind, refusing or silent."""
-    lines = []
-    if not found.covered:
-        lines.append(f"error: no controller has published up to revision {found.revision} yet [not_live]: weft status")
-    lines += [
-        f"error: host {host} is behind: it serves policy {policy or 'of no revision yet'} [not_live]: weft status"
-        for host, policy in found.behind.items()
-    ]
-    lines += [
-        f"error: host {host} refuses {one.section} {one.code} {one.path}".rstrip() + " [refused]: correct that document"
+    """Why a revision is not live everywhere, host by host."""
+    said = [] if found.covered else ["the controller has not published it"]
+    said += [f"{host} is behind at {policy or 'nothing yet'}" for host, policy in found.behind.items()]
+    said += [
+        f"{host} refuses {', '.join(f'{one.section} {one.code}' for one in refused)}"
         for host, refused in found.refusing.items()
-        for one in refused
     ]
-    lines += [
-        f"error: host {host} is silent: it has neither lease nor ack [not_live]: look at it, or wait with --live"
-        for host in found.silent
-    ]
-    return lines
+    return said + [f"{host} is silent" for host in found.silent]
 
 
 @click.command()
-@on_mesh
+@click.option("--all", "everything", is_flag=True, help="Also what is well.")
 @with_output
-@click.option("-a", "--all", "everything", is_flag=True, help="Every host, not only those that are not well.")
-def status(place: Place, output: Format, everything: bool) -> int:
-    """The mesh in two lines, then what is not well: hosts, services, documents. Exits 1 if anything is not."""
-    from ops.cli.health import Health, look
+@on_mesh
+def status(place: Place, everything: bool, output: Format) -> int:
+    """Which mesh this is, and what of it is not well; exits 1 if anything is not, 3 if etcd does not answer."""
+    from ops.cli.report import PREFIXES, report
 
-    async def work() -> Health:
+    async def read() -> Report | None:
         async with place.store() as store:
-            return await look(store)
+            listing = await store.list(*PREFIXES)
+            return report(listing, etcd=await store.describe(), now=time.time())
 
-    found = wait_for(work())
+    found = wait_for(read())
+    if found is None:
+        raise Fault("not_found", f"there is no mesh below {place.prefix} in this etcd: start a controller first")
     if output in ("json", "yaml"):
-        show([found.plain()], (), output)
-        return int(not found.well)
-    rows = [host.plain() for host in found.hosts if everything or not host.well]
-    if output == "name":
-        show(rows, HOSTS, output)
-        return int(not found.well)
-    for line in found.summary():
-        click.echo(line)
-    if rows:
-        show(rows, HOSTS, output)
-    for heading, unwell in (("SERVICE", found.unwell_services()), ("DOCUMENT", found.documents)):
-        if unwell:
-            for line in table([(heading, "NOTE"), *unwell]):
-                click.echo(line)
-    for line in found.objections():
-        click.echo(line, err=True)
-    return int(not found.well)
+        show([_plain(found)], (), output, single=True)
+    else:
+        _print(found, everything=everything, output=output)
+    return 0 if found.well else 1
+
+
+def _print(found: Report, *, everything: bool, output: Format) -> None:
+    if output != "name":
+        for line in (*found.head, *(f"! {trouble}" for trouble in found.troubles)):
+            click.echo(line)
+    for rows, columns in ((found.hosts, HOSTS), (found.services, SERVICES), (found.documents, DOCUMENTS)):
+        show([row for row in rows if everything or not row["well"]], columns, output)
+
+
+def _plain(found: Report) -> Row:
+    rows: dict[str, Sequence[Row]] = {
+        "hosts": found.hosts,
+        "services": found.services,
+        "documents": found.documents,
+    }
+    return {
+        "well": found.well,
+        "summary": list(found.head),
+        "troubles": list(found.troubles),
+        **{name: list(of) for name, of in rows.items()},
+    }
