@@ -13,7 +13,7 @@ computed once per view and service.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from registry import keys
@@ -89,7 +89,8 @@ class View:
                 change.take(Event(key, listing.revision, None), lost_at=self.revision, now=now)
         for item in listing.items:
             change.take(Event(item.key, item.mod_revision, item), lost_at=listing.revision, now=now)
-        return change.view(listing.revision)
+        change.forget_invalid(present)
+        return change.view(listing.revision)._without_gone(now=now)
 
     def services(self) -> Mapping[ServiceName, ServiceInfo]:
         """Every service with an instance whose key is there or was lost; its oldest instance says what it speaks."""
@@ -100,6 +101,14 @@ class View:
         table = self.instances.get(service, {})
         found = ((known, self._presence(known, now=now)) for _, known in sorted(table.items()))
         return tuple(self._endpoint(known, seen) for known, seen in found if seen is not Presence.GONE)
+
+    def _without_gone(self, *, now: float) -> View:
+        """The same view without the instances that nobody will call again: a fold of months stays small."""
+        kept = {
+            service: {name: one for name, one in table.items() if self._presence(one, now=now) is not Presence.GONE}
+            for service, table in self.instances.items()
+        }
+        return replace(self, instances={service: table for service, table in kept.items() if table})
 
     def _presence(self, known: Known, *, now: float) -> Presence:
         host = self.hosts.get(known.instance.host)
@@ -152,7 +161,11 @@ class _Change:
             elif event.key.startswith(keys.HOSTS):
                 self._host(event)
         except (InvalidRecord, InvalidName) as error:
-            self._invalid[event.key] = str(error)
+            if event.item is not None:
+                self._invalid[event.key] = str(error)
+
+    def forget_invalid(self, present: Container[str]) -> None:
+        self._invalid = {key: why for key, why in self._invalid.items() if key in present}
 
     def view(self, revision: Revision) -> View:
         return View(revision, self._instances, self._hosts, self._invalid)
