@@ -214,7 +214,8 @@ impl Desk {
     }
 
     fn take_over(&self, writer: Writer) {
-        if let Some(before) = self.writer.borrow_mut().replace(writer)
+        let before = self.writer.borrow_mut().replace(writer);
+        if let Some(before) = before
             && !self.is_writer(before.number)
         {
             before.replaced.notify_one();

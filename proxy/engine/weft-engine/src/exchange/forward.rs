@@ -299,13 +299,12 @@ impl Tries<'_> {
         head: Duration,
     ) -> Result<(), Failed> {
         let status = scratch.response.status();
-        let failure = self
-            .peers_reason(scratch)
-            .map_or(Failure::Status(status), Failure::Peer);
+        let peer = self.peers_reason(scratch);
+        let failure = peer.map_or(Failure::Status(status), Failure::Peer);
         let counts = failure.counts();
         let failed = Failed {
             failure,
-            error: Error::new(Reason::RetryExhausted, format!("status {status}")),
+            error: Error::new(peer.unwrap_or(Reason::RetryExhausted), format!("answered with status {status}")),
             attempt: tried,
             host_unreachable: false,
         };
@@ -324,6 +323,7 @@ impl Tries<'_> {
             .judge(method, tried, failure, self.retries)
         {
             Verdict::Again if status >= 400 && self.has_budget() => Err(failed),
+            Verdict::Stop(Stop::Exhausted) if self.retries > 0 && peer.is_some() => Err(failed),
             _ => Ok(()),
         }
     }

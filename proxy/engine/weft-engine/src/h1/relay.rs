@@ -174,6 +174,10 @@ impl Relay {
         let written = output.poll_send(to, &mut rest, &mut self.tail, cx);
         self.pending.start = self.pending.end - rest.len();
         self.progressed |= rest.len() < before;
+        if rest.is_empty() {
+            // The next read may be into another buffer.
+            self.pending = 0..0;
+        }
         written
     }
 
