@@ -248,3 +248,26 @@ async def test_one_state_directory_has_one_agent(world: World) -> None:
 def kept(world: World, text: bytes) -> bool:
     path = world.config.state_dir / "view.msgpack"
     return path.exists() and text in path.read_bytes()
+
+
+async def test_a_key_that_somebody_deleted_or_edited_comes_back(world: World) -> None:
+    async with application() as port, world.http() as http:
+        await http.put(URL, json={"port": port})
+        await until(world.is_up)
+        await world.store.delete(KEY)
+        await until(world.is_up)
+        edited = Instance(API, "api-1", HOST, "127.0.0.1:1", 1, Protocol.HTTP, State.DOWN)
+        await world.store.put(KEY, encode_instance(edited))
+        await until(world.is_up)
+
+
+async def test_an_id_names_one_instance_in_the_whole_mesh(world: World) -> None:
+    async with application() as port, world.http() as http:
+        other = Instance(API, "api-1", "vm-2", "10.0.0.2:7502", 80, Protocol.HTTP, State.UP)
+        await world.store.put(KEY, encode_instance(other))
+        await until(lambda: knows(http))
+        answer = await http.put(URL, json={"port": port})
+        assert (answer.status_code, answer.json()["code"]) == (409, "instance_taken")
+        found = await world.instance()
+        assert isinstance(found, Instance)
+        assert found.host == "vm-2"
