@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.cli.dev import mesh_options, told
+from ops.cli.place import wait_for
 from ops.dev.state import state_directory
 
 if TYPE_CHECKING:
-    from ops.dev.mesh import DevMesh
+    from ops.dev.mesh import DevMesh, Options
 
 
 @click.group(invoke_without_command=True)
 @mesh_options
 @click.option("--check", is_flag=True, help="Prove the calls, one line each, stop, and exit 0 or 1.")
-@click.pass_context
-def demo(context: click.Context, state: Path | None, ports: str, check: bool) -> int:
+def demo(options: Options, check: bool) -> int:
     """Start a mesh with sample services: web, which calls api (two of v1, one of v2)."""
-    if context.invoked_subcommand is not None:
+    if click.get_current_context().invoked_subcommand is not None:
         return 0
     from ops.demo.demo import first_request, samples_running
     from ops.dev.command import until_signal
@@ -44,7 +44,7 @@ def demo(context: click.Context, state: Path | None, ports: str, check: bool) ->
             await mesh.until_cancelled()
         return 0
 
-    return until_signal(state_directory(state), auto_ports=ports == "auto", work=work)
+    return until_signal(options, work)
 
 
 @demo.command("break")
@@ -52,11 +52,21 @@ def demo(context: click.Context, state: Path | None, ports: str, check: bool) ->
 @click.option("--state", type=click.Path(path_type=Path), help="Of the demo that runs.")
 @click.option("--restore", is_flag=True, help="Mend it again.")
 def break_(what: str, state: Path | None, restore: bool) -> None:
-    """Break something in the running demo, until --restore or its end."""
-    from ops.demo.trouble import make, mend
+    """Break something in the running demo, until --restore or its end, and say which command finds it.
 
-    act = mend if restore else make
-    click.echo(act(what, state_directory(state)))
+    \b
+    latency  every api instance takes half a second
+    errors   every api instance answers 500, its checks excepted
+    cert     an impostor registers as api, with a certificate of somebody else
+    etcd     etcd is killed and not started again
+    """
+    from ops.demo.trouble import make, mend
+    from ops.dev.state import read_endpoints
+
+    where = state_directory(state)
+    endpoints = read_endpoints(where)
+    for line in wait_for(mend(what, where, endpoints) if restore else make(what, where, endpoints)):
+        click.echo(line)
 
 
 def next_steps(mesh: DevMesh) -> list[str]:

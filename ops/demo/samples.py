@@ -40,7 +40,9 @@ class SampleError(Exception):
 
 
 async def start(mesh: DevMesh, claims: PortClaims) -> None:
-    """Start and register them all."""
+    """Start and register them all, well behaved."""
+    for sample in SAMPLES:
+        trouble_file(mesh.layout.state, sample.instance).unlink(missing_ok=True)
     async with asyncio.TaskGroup() as tasks:
         for sample in SAMPLES:
             tasks.create_task(_start(mesh, sample, claims.claim()))
@@ -70,6 +72,11 @@ async def withdraw(mesh: DevMesh) -> None:
     await asyncio.gather(*map(one, SAMPLES))
 
 
+def trouble_file(state: Path, instance: str) -> Path:
+    """Where an instance looks how to misbehave; `ops/demo/trouble.py` writes it."""
+    return state / "trouble" / f"{instance}.json"
+
+
 def registration(sample: Sample, port: int) -> dict[str, object]:
     """What is put at the agent."""
     return {
@@ -95,6 +102,6 @@ def _upstreams(answer: Answer) -> dict[str, str]:
 def _spec(mesh: DevMesh, sample: Sample, port: int, urls: dict[str, str]) -> Spec:
     command = [sys.executable, "-S", str(SCRIPT), "--service", sample.service, "--instance", sample.instance]
     command += ["--version", sample.version, "--port", str(port)]
-    command += ["--trouble", str(mesh.layout.state / "trouble" / f"{sample.instance}.json")]
+    command += ["--trouble", str(trouble_file(mesh.layout.state, sample.instance))]
     environment = {f"WEFT_UPSTREAM_{name.upper().replace('-', '_')}_URL": url for name, url in urls.items()}
     return Spec(sample.instance, tuple(command), environment, service=True)

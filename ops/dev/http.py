@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -26,7 +27,15 @@ class Answer:
         return found
 
 
-async def call(method: str, url: str, *, body: object = None, host: str | None = None, timeout: float = 5.0) -> Answer:
+async def call(
+    method: str,
+    url: str,
+    *,
+    body: object = None,
+    host: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    timeout: float = 5.0,
+) -> Answer:
     """Ask on a connection of its own; raises `OSError` (`TimeoutError` included) where no whole answer came."""
     parts = urlsplit(url)
     content = b"" if body is None else json.dumps(body).encode()
@@ -37,7 +46,7 @@ async def call(method: str, url: str, *, body: object = None, host: str | None =
     elif method in ("PUT", "POST"):
         head += "content-length: 0\r\n"
     async with asyncio.timeout(timeout):
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
         try:
             writer.write(head.encode() + b"\r\n" + content)
             return await _answer(reader)

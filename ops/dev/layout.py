@@ -22,6 +22,8 @@ GATEWAY_HOST = "dev-gw-edge"
 CONTROLLER = "dev"
 ROOT = "/weft/"
 ADDRESS = "127.0.0.1"
+LEADER_TTL = "3s"
+"""After kill -9 of everything the next controller waits this long for the old leader; there is but one candidate here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Layout:
 
     state: Path
     ports: Ports
+    leaf_ttl: str = "72h"
+    lease_ttl: str = "15s"
 
     @property
     def ca(self) -> Path:
@@ -64,7 +68,7 @@ class Layout:
     def configurations(self) -> Mapping[Path, str]:
         """Every configuration file and its text."""
         state, ports = self.state, self.ports
-        etcd = {"endpoints": [self.etcd_url], "root": ROOT}
+        etcd = {"endpoints": [self.etcd_url], "root": ROOT, "lease_ttl": self.lease_ttl}
         controllers = f"https://{ADDRESS}:{ports.hosts}"
         return {
             self._config("engine"): _toml(
@@ -76,11 +80,11 @@ class Layout:
                 admin={"listen": f"{ADDRESS}:{ports.gateway_metrics}"},
             ),
             self._config("controller"): _toml(
-                {"host": CONTROLLER, "advertise": ADDRESS, "state_dir": state / "controller"},
+                {"host": CONTROLLER, "advertise": ADDRESS, "state_dir": state / "controller", "leader_ttl": LEADER_TTL},
                 etcd=etcd,
                 hosts={"listen": f"{ADDRESS}:{ports.hosts}"},
                 api={"listen": f"{ADDRESS}:{ports.controller}"},
-                ca={"dir": self.controller_ca},
+                ca={"dir": self.controller_ca, "leaf_ttl": self.leaf_ttl},
                 mesh={"trust_domain": TRUST_DOMAIN, "datacenter": DATACENTER},
             ),
             self._config("agent"): _toml(
@@ -111,7 +115,7 @@ class Layout:
             "agent": [*weft, "agent", "--config", str(self._config("agent"))],
             "gateway_agent": [*weft, "gateway", "--config", str(self._config("gateway_agent"))],
         }
-        return {name: Spec(name, tuple(command)) for name, command in commands.items()}
+        return {name: Spec(name, tuple(command), last=name == "etcd") for name, command in commands.items()}
 
     def _config(self, process: str) -> Path:
         return self.state / "config" / f"{process}.toml"

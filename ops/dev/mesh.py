@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -44,6 +45,16 @@ class DidNotStartError(Exception):
     """A process of the mesh does not answer."""
 
     code = "did_not_start"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be chosen of a mesh on this machine; lengths of time as in documents."""
+
+    state: Path
+    auto_ports: bool = False
+    leaf_ttl: str = "72h"
+    lease_ttl: str = "15s"
 
 
 class DevMesh:
@@ -130,13 +141,14 @@ class DevMesh:
 
 
 @asynccontextmanager
-async def running(state: Path, *, auto_ports: bool) -> AsyncIterator[DevMesh]:
+async def running(options: Options) -> AsyncIterator[DevMesh]:
     """A mesh for as long as the scope lasts; every process of it is gone afterwards."""
+    state = options.state
     async with AsyncExitStack() as scope:
         scope.enter_context(_held(state))
         engine, etcd = tools.find_engine(), tools.find_etcd()
         claims = scope.enter_context(PortClaims())
-        layout = Layout(state, claim_ports(claims, auto=auto_ports))
+        layout = Layout(state, claim_ports(claims, auto=options.auto_ports), options.leaf_ttl, options.lease_ttl)
         for directory in layout.directories():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (state / "endpoints.json").unlink(missing_ok=True)
@@ -163,7 +175,7 @@ async def running(state: Path, *, auto_ports: bool) -> AsyncIterator[DevMesh]:
         await _until_store_answers(mesh)
         await _admit(store, layout, digest)
         await documents.put_gateway(store, documents.gateway(layout.ports, certificate=public[0], key=public[1]))
-        await documents.put_missing(store, documents.standing())
+        await documents.put_defaults(store)
         for name in ("agent", "gateway_agent"):
             await supervisor.run(specs[name])
         routes = asyncio.create_task(_keep_routes(store))

@@ -7,7 +7,9 @@ be killed when we die, kill -9 of us included (`launch.py`). What it prints goes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,33 +28,33 @@ class Spec:
     environment: Mapping[str, str] = field(default_factory=dict)
     service: bool = False
     """Whether it is a sample's instance, not a part of the mesh."""
+    last: bool = False
+    """Whether it ends after all others, because they need it to take their leave."""
 
 
 async def start(spec: Spec, *, log: Path) -> asyncio.subprocess.Process:
     """Start it; raises `OSError` where its program cannot be run."""
-    with _opened(log / f"{spec.name}.log") as output:
+    path = log / f"{spec.name}.log"
+    bound_log(path)
+    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid())),
             *spec.command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=output.descriptor,
-            stderr=output.descriptor,
+            stdout=output,
+            stderr=output,
             env={**os.environ, **spec.environment},
             cwd="/",
             start_new_session=True,
         )
+    finally:
+        os.close(output)
 
 
-class _opened:
-    """A log opened to be appended to; one that has grown large is begun anew, the old one kept beside it."""
-
-    def __init__(self, path: Path) -> None:
-        if path.exists() and path.stat().st_size > LOG_KEPT:
-            path.replace(path.with_suffix(".log.1"))
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-    def __enter__(self) -> _opened:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
+def bound_log(path: Path, *, kept: int = LOG_KEPT) -> None:
+    """Begin a log anew that has grown large, what it held kept beside it. Its writer appends, and goes on in the same file."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > kept:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)

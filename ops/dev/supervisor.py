@@ -1,7 +1,8 @@
 """Keeps processes running: one that dies is started again after a short back-off, unless `hold/<name>` is there.
 
 How it fails: a process that cannot be started at all is tried again like one that died; `deaths` counts, so that whoever
-waits for the mesh can say which one keeps dying. Leaving the scope ends all of them, the slow ones with SIGKILL.
+waits for the mesh can say which one keeps dying. Leaving the scope ends all of them, the slow ones with SIGKILL, and the
+store last: what leads or holds a lease gives it back on its way out, so that the next start waits for nobody.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from ops.dev.process import Spec, start
+from ops.dev.process import Spec, bound_log, start
 
 FIRST_BACKOFF = 0.02
 LAST_BACKOFF = 2.0
 SETTLED = 10.0  # seconds after which a death is a first one again
 GRACE = 1.5
 LOOK = 0.05
+LOGS = 5.0  # seconds between two looks at how large the logs are
 
 
 class Supervisor:
@@ -32,6 +34,8 @@ class Supervisor:
         self._changed = changed
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._last: set[str] = set()
+        self._logs: asyncio.Task[None] | None = None
         self.pids: dict[str, int] = {}
         self.deaths: dict[str, int] = {}
         self.services: set[str] = set()
@@ -40,21 +44,26 @@ class Supervisor:
         return f"Supervisor({self.pids})"
 
     async def __aenter__(self) -> Supervisor:
+        self._logs = asyncio.create_task(self._bound_logs(), name="bound logs")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for keeper in self._keepers.values():
-            keeper.cancel()
-        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
-        await _end(list(self._running.values()))
+        tasks = [*self._keepers.values(), *([self._logs] if self._logs else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end([process for name, process in self._running.items() if name not in self._last])
+        await _end([process for name, process in self._running.items() if name in self._last])
 
     async def run(self, spec: Spec) -> None:
         """Start a process and keep it running; returns once it was started the first time."""
         started = asyncio.Event()
         if spec.service:
             self.services.add(spec.name)
+        if spec.last:
+            self._last.add(spec.name)
         self._keepers[spec.name] = asyncio.create_task(self._keep(spec, started), name=f"keep {spec.name}")
         await started.wait()
 
@@ -80,6 +89,12 @@ class Supervisor:
             await asyncio.sleep(backoff)
             while (self._state / "hold" / spec.name).exists():  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(LOOK)
+
+    async def _bound_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOGS)
+            for log in (self._state / "log").glob("*.log"):
+                await asyncio.to_thread(bound_log, log)
 
     def _note(self, name: str, what: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
