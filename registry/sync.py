@@ -17,7 +17,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from registry import keys
@@ -95,10 +96,12 @@ async def follow(
             backoff = pace.backoff_first
             yield Relisted(listing)
             watching = _Watching(store, prefixes, pace, clock, contact)
-            async for update in watching.updates(listing.revision, pace.relist_every * chance.uniform(0.9, 1.1)):
-                if isinstance(update, Changed):
-                    seen = update.batch.revision
-                yield update
+            life = pace.relist_every * chance.uniform(0.9, 1.1)
+            async with aclosing(watching.updates(listing.revision, life)) as updates:
+                async for update in updates:
+                    if isinstance(update, Changed):
+                        seen = update.batch.revision
+                    yield update
         except _RelistDue:
             continue
         except CompactedError as error:
@@ -123,7 +126,7 @@ class _Watching:
         self._contact = contact
         self._stale = False
 
-    async def updates(self, listed: Revision, life: float) -> AsyncIterator[Update]:
+    async def updates(self, listed: Revision, life: float) -> AsyncGenerator[Update, None]:
         """Until `life` seconds have passed or silence was too long (`_RelistDue`), or the watch fails."""
         end = self._clock() + life
         applied = listed
