@@ -94,6 +94,16 @@ def failed(error: BaseException) -> int:
             f"error: a bug in weft: {type(error).__name__}: {error} [bug]: please report it with the above", err=True
         )
         return BUG
-    said = str(error)
-    click.echo(f"error: {said}" if f"[{code}]" in said or "[WEFT" in said else f"error: {said} [{code}]", err=True)
+    click.echo(f"error: {_line(error, code)}", err=True)
     return exit_code(code)
+
+
+def _line(error: BaseException, code: str) -> str:
+    """What happened and its code; and what to do, where a lower layer met something that it cannot know the way out of."""
+    from ops.cli.codes import Fault, exit_code, explain
+
+    said = str(error)
+    if f"[{code}]" in said or "[WEFT" in said:
+        return said
+    known = None if isinstance(error, Fault) or exit_code(code) not in (3, 7) else explain(code)
+    return f"{said} [{code}]" + (f": {known[1][0].lower()}{known[1][1:]}" if known else "")
