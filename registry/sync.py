@@ -22,7 +22,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from registry import keys
-from registry.store import Batch, CompactedError, Listing, Revision, Store, StoreError
+from registry.store import Batch, CompactedError, Listing, Revision, Store, StoreError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,8 @@ async def follow(
         except CompactedError as error:
             logger.info("the watch fell behind a compaction", extra={"revision": error.compacted})
         except StoreError as error:
-            logger.debug("the store does not answer", extra={"error.code": error.code, "error": str(error)})
+            level = logging.DEBUG if isinstance(error, StoreUnavailableError) else logging.WARNING
+            logger.log(level, "the store cannot be followed", extra={"error.code": error.code, "error": str(error)})
             yield Stale(contact)
         await asyncio.sleep(backoff * chance.uniform(0.5, 1.0))
         backoff = min(2 * backoff, pace.backoff_most)
