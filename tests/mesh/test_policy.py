@@ -63,7 +63,9 @@ def test_a_split_put_with_etcdctl_shows_within_a_second_and_goes_with_its_docume
     assert 74 <= seen["v2"] <= 166, seen
 
     mesh.wait(mesh.remove("route", "api-split"))
-    assert versions(mesh, 60)["v1"] >= 20
+    # The better of two picked at random: v1, two of three instances, gets a third even where v2 answers fastest.
+    # A third of 120 is 40, with a standard deviation of 5.2: five of them below.
+    assert versions(mesh, 120)["v1"] >= 14
 
 
 def test_rubbish_changes_no_answer_and_its_status_says_where_and_why(documents: Mesh) -> None:
@@ -85,12 +87,13 @@ def test_rubbish_changes_no_answer_and_its_status_says_where_and_why(documents: 
         assert any(error["line"] == 8 for error in status["errors"]), "every error is reported, not the first only"
         assert all(re.fullmatch(r"WEFT\d{4}", error["code"]) for error in status["errors"])
         assert versions(mesh, 10) == {"v2": 10}
-    load.check(at_least=20)
+        load.more(50)
+    load.check(at_least=50)
 
 
 def test_bytes_that_are_no_yaml_are_refused_where_their_author_looks(documents: Mesh) -> None:
     mesh = documents
-    mesh.put("route", "no-yaml", "spec: [}\n\x01")
+    mesh.put("route", "no-yaml", "spec: [}\n")
     status = eventually("its status", lambda: mesh.status_of("route", "no-yaml"), within=1.5)
     assert status["state"] == "rejected"
     assert status["in_force"] == "none"
