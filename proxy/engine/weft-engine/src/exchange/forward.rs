@@ -304,7 +304,10 @@ impl Tries<'_> {
         let counts = failure.counts();
         let failed = Failed {
             failure,
-            error: Error::new(peer.unwrap_or(Reason::RetryExhausted), format!("answered with status {status}")),
+            error: Error::new(
+                peer.unwrap_or(Reason::RetryExhausted),
+                format!("answered with status {status}"),
+            ),
             attempt: tried,
             host_unreachable: false,
         };

@@ -79,7 +79,10 @@ impl Connection {
         Self {
             stream,
             input: Input::default(),
-            decoder: RequestDecoder::new(Limits::REQUEST),
+            decoder: RequestDecoder::new(match direction {
+                Direction::Inbound => Limits::MESH,
+                Direction::Outbound | Direction::Gateway => Limits::REQUEST,
+            }),
             deadline: Deadline::never(),
             address,
             ip,

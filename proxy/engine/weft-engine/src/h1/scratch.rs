@@ -31,6 +31,7 @@ pub(crate) struct Scratch {
 }
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "they are handed out in their boxes")]
     static FREE: RefCell<Vec<Box<Scratch>>> = const { RefCell::new(Vec::new()) };
 }
 

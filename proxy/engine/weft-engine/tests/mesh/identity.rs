@@ -11,19 +11,31 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::support::http::{Client, get};
 use crate::support::pki::{Ca, Leaf};
-use crate::support::until;
 use crate::support::sections::endpoint;
 use crate::support::stage::Stage;
+use crate::support::until;
 
 #[test]
 fn a_caller_with_a_certificate_of_another_ca_is_refused_and_both_sides_say_so() {
     let mut stage = Stage::new();
     let stranger = Ca::new("somebody else");
-    stage.near_agent.identity("shop/web", &stranger.leaf("shop/web"));
+    stage
+        .near_agent
+        .identity("shop/web", &stranger.leaf("shop/web"));
     let answer = stage.get("/");
     assert_eq!(answer.reason().map(|_| answer.status), Some(502));
-    assert!(stage.far.metric("weft_tls_failures_total", &["inbound", "unknown_ca"]) >= 1.0);
-    assert!(stage.near.metric("weft_tls_failures_total", &["outbound", "refused_by_peer"]) >= 1.0);
+    assert!(
+        stage
+            .far
+            .metric("weft_tls_failures_total", &["inbound", "unknown_ca"])
+            >= 1.0
+    );
+    assert!(
+        stage
+            .near
+            .metric("weft_tls_failures_total", &["outbound", "refused_by_peer"])
+            >= 1.0
+    );
     assert_eq!(stage.app.count(), 0);
 }
 
@@ -34,10 +46,14 @@ fn an_instance_with_a_certificate_of_another_ca_gets_no_request() {
     once.traffic.retry.max = 0;
     stage.near_service(once);
     let stranger = Ca::new("somebody else");
-    stage.far_agent.identity("shop/api", &stranger.leaf("shop/api"));
+    stage
+        .far_agent
+        .identity("shop/api", &stranger.leaf("shop/api"));
     let answer = stage.get("/");
     assert_eq!((answer.status, answer.reason()), (502, Some("tls_failed")));
-    stage.near.counts(1, "weft_tls_failures_total", &["outbound", "unknown_ca"]);
+    stage
+        .near
+        .counts(1, "weft_tls_failures_total", &["outbound", "unknown_ca"]);
     assert_eq!(stage.app.count(), 0);
 }
 
@@ -48,15 +64,26 @@ fn an_address_where_another_service_answers_gets_no_request() {
         ("shop/other", "wrong_service"),
         ("spiffe://test.weft/host/vm-1", "not_a_service"),
         ("gateway:edge", "not_a_service"),
-        ("spiffe://elsewhere/ns/shop/dc/local/svc/api", "wrong_trust_domain"),
+        (
+            "spiffe://elsewhere/ns/shop/dc/local/svc/api",
+            "wrong_trust_domain",
+        ),
         ("spiffe://test.weft/ns/shop/dc/far/svc/api", "wrong_service"),
     ] {
-        let before = stage.near.metric("weft_tls_failures_total", &["outbound", reason]);
+        let before = stage
+            .near
+            .metric("weft_tls_failures_total", &["outbound", reason]);
         let impostor = Impostor::start(&stage.ca.leaf(name));
         stage.near_endpoints(vec![endpoint("far", "api-1", impostor.address, 1)]);
         let answer = stage.get("/");
         assert_eq!(answer.status, 502, "{name}: {}", answer.text());
-        assert!(stage.near.metric("weft_tls_failures_total", &["outbound", reason]) > before, "{name}");
+        assert!(
+            stage
+                .near
+                .metric("weft_tls_failures_total", &["outbound", reason])
+                > before,
+            "{name}"
+        );
         assert!(!impostor.got_bytes.load(Ordering::Relaxed), "{name}");
     }
 }
@@ -69,16 +96,56 @@ fn the_inbound_port_refuses_every_wrong_caller_by_a_reason_of_its_own() {
     let expired = stage.ca.leaf_for("shop/web", Duration::from_secs(0));
     let stranger = Ca::new("somebody else");
     for (leaf, asked, alpn, reason) in [
-        (Some(&stage.ca.leaf("spiffe://test.weft/host/vm-1")), name, "http/1.1", "not_a_service"),
-        (Some(&stage.ca.leaf("spiffe://test.weft/controller/c")), name, "http/1.1", "not_a_service"),
-        (Some(&stage.ca.leaf("spiffe://elsewhere/ns/a/dc/b/svc/c")), name, "http/1.1", "wrong_trust_domain"),
-        (Some(&stage.ca.public(&["web.example.com"])), name, "http/1.1", "no_spiffe_id"),
-        (Some(&stranger.leaf("shop/web")), name, "http/1.1", "unknown_ca"),
+        (
+            Some(&stage.ca.leaf("spiffe://test.weft/host/vm-1")),
+            name,
+            "http/1.1",
+            "not_a_service",
+        ),
+        (
+            Some(&stage.ca.leaf("spiffe://test.weft/controller/c")),
+            name,
+            "http/1.1",
+            "not_a_service",
+        ),
+        (
+            Some(&stage.ca.leaf("spiffe://elsewhere/ns/a/dc/b/svc/c")),
+            name,
+            "http/1.1",
+            "wrong_trust_domain",
+        ),
+        (
+            Some(&stage.ca.public(&["web.example.com"])),
+            name,
+            "http/1.1",
+            "no_spiffe_id",
+        ),
+        (
+            Some(&stranger.leaf("shop/web")),
+            name,
+            "http/1.1",
+            "unknown_ca",
+        ),
         (Some(&expired), name, "http/1.1", "expired"),
         (None, name, "http/1.1", "no_certificate"),
-        (Some(&good), "api-9.api.shop.test.weft", "http/1.1", "wrong_instance"),
-        (Some(&good), "api-1.web.shop.test.weft", "http/1.1", "wrong_service"),
-        (Some(&good), "api-1.api.shop.elsewhere", "http/1.1", "wrong_trust_domain"),
+        (
+            Some(&good),
+            "api-9.api.shop.test.weft",
+            "http/1.1",
+            "wrong_instance",
+        ),
+        (
+            Some(&good),
+            "api-1.web.shop.test.weft",
+            "http/1.1",
+            "wrong_service",
+        ),
+        (
+            Some(&good),
+            "api-1.api.shop.elsewhere",
+            "http/1.1",
+            "wrong_trust_domain",
+        ),
         (Some(&good), name, "h2", "wrong_alpn"),
     ] {
         let labels = ["inbound", &format!("reason=\"{reason}\"")];
@@ -87,15 +154,23 @@ fn the_inbound_port_refuses_every_wrong_caller_by_a_reason_of_its_own() {
         let counted = || stage.far.metric("weft_tls_failures_total", &labels) == before + 1.0;
         until(reason, counted);
     }
-    assert_eq!(call(stage.inbound, Some(&good), name, "http/1.1").expect("served"), 200);
+    assert_eq!(
+        call(stage.inbound, Some(&good), name, "http/1.1").expect("served"),
+        200
+    );
 }
 
 #[test]
 fn plain_text_on_the_inbound_port_is_refused_and_counted() {
     let stage = Stage::new();
     let answer = get(stage.inbound, "/");
-    assert_eq!((answer.status, answer.reason()), (403, Some("tls_required")));
-    stage.far.counts(1, "weft_tls_failures_total", &["inbound", "plain_text"]);
+    assert_eq!(
+        (answer.status, answer.reason()),
+        (403, Some("tls_required"))
+    );
+    stage
+        .far
+        .counts(1, "weft_tls_failures_total", &["inbound", "plain_text"]);
     assert_eq!(stage.app.count(), 0);
 }
 
@@ -108,7 +183,9 @@ fn a_revoked_certificate_ends_open_connections_too() {
     stage.far_agent.trust(&[&stage.ca], &[web.serial]);
     assert_eq!(stage.get("/").status, 502);
     assert!(stage.far.metric("weft_tls_failures_total", &["revoked"]) >= 1.0);
-    stage.near_agent.identity("shop/web", &stage.ca.leaf("shop/web"));
+    stage
+        .near_agent
+        .identity("shop/web", &stage.ca.leaf("shop/web"));
     assert_eq!(stage.get("/").status, 200);
 }
 
@@ -116,15 +193,23 @@ fn a_revoked_certificate_ends_open_connections_too() {
 fn identities_change_under_requests_and_none_fails() {
     let mut stage = Stage::new();
     let outbound = stage.outbound;
-    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, served) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let clients: Vec<_> = (0..3)
         .map(|_| {
             let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
             std::thread::spawn(move || {
                 let mut client = Client::connect(outbound);
                 while !stop.load(Ordering::Relaxed) {
-                    let answer = client.ask("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
-                    assert_eq!((answer.status, answer.text().as_str()), (200, "hi"), "{answer:?}");
+                    let answer =
+                        client.ask("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+                    assert_eq!(
+                        (answer.status, answer.text().as_str()),
+                        (200, "hi"),
+                        "{answer:?}"
+                    );
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -132,11 +217,17 @@ fn identities_change_under_requests_and_none_fails() {
         .collect();
     for round in 0..10 {
         let target = served.load(Ordering::Relaxed) + 20;
-        until("requests are served", || served.load(Ordering::Relaxed) > target);
+        until("requests are served", || {
+            served.load(Ordering::Relaxed) > target
+        });
         // Lives of seconds, so that connections have to end before their certificates do.
         let life = Duration::from_secs(3 + round % 2);
-        stage.near_agent.identity("shop/web", &stage.ca.leaf_for("shop/web", life));
-        stage.far_agent.identity("shop/api", &stage.ca.leaf_for("shop/api", life));
+        stage
+            .near_agent
+            .identity("shop/web", &stage.ca.leaf_for("shop/web", life));
+        stage
+            .far_agent
+            .identity("shop/api", &stage.ca.leaf_for("shop/api", life));
     }
     stop.store(true, Ordering::Relaxed);
     for client in clients {
@@ -158,7 +249,10 @@ fn an_identity_that_does_not_fit_is_refused_and_the_one_before_stays() {
             chain: chain.iter().cloned().map(ByteBuf::from).collect(),
             key: ByteBuf::from(key.clone()),
         });
-        assert!(matches!(stage.near_agent.receive(), Some(FromEngine::EpochNack { epoch: 77, .. })));
+        assert!(matches!(
+            stage.near_agent.receive(),
+            Some(FromEngine::EpochNack { epoch: 77, .. })
+        ));
     }
     assert_eq!(stage.get("/").status, 200);
 }
@@ -175,8 +269,10 @@ impl Impostor {
         let address = listener.local_addr().expect("its address");
         let got_bytes = Arc::new(AtomicBool::new(false));
         let (chain, key) = material(leaf);
-        let mut config =
-            ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("a certificate");
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a certificate");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (config, got) = (Arc::new(config), Arc::clone(&got_bytes));
         std::thread::spawn(move || {
@@ -192,17 +288,34 @@ impl Impostor {
 }
 
 fn material(leaf: &Leaf) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let chain = leaf.chain.iter().cloned().map(CertificateDer::from).collect();
-    (chain, PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone())))
+    let chain = leaf
+        .chain
+        .iter()
+        .cloned()
+        .map(CertificateDer::from)
+        .collect();
+    (
+        chain,
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone())),
+    )
 }
 
 /// Calls the inbound port by hand: the status, or why there is none.
-fn call(address: SocketAddr, leaf: Option<&Leaf>, name: &str, alpn: &str) -> Result<u16, std::io::Error> {
-    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(Gullible));
+fn call(
+    address: SocketAddr,
+    leaf: Option<&Leaf>,
+    name: &str,
+    alpn: &str,
+) -> Result<u16, std::io::Error> {
+    let builder = ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Gullible));
     let mut config = match leaf {
         Some(leaf) => {
             let (chain, key) = material(leaf);
-            builder.with_client_auth_cert(chain, key).expect("a certificate")
+            builder
+                .with_client_auth_cert(chain, key)
+                .expect("a certificate")
         }
         None => builder.with_no_client_auth(),
     };
@@ -214,7 +327,9 @@ fn call(address: SocketAddr, leaf: Option<&Leaf>, name: &str, alpn: &str) -> Res
     let mut stream = StreamOwned::new(session, stream);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")?;
     let answer = Client::over(stream).try_answer(false);
-    answer.map(|answer| answer.status).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    answer
+        .map(|answer| answer.status)
+        .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Believes every server: the tests are about what servers believe.

@@ -30,7 +30,11 @@ impl App {
                 std::thread::spawn(move || while_open(stream, &name, &count));
             }
         });
-        Self { address, seen, stopped }
+        Self {
+            address,
+            seen,
+            stopped,
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -73,7 +77,9 @@ fn read_head(stream: &mut BufReader<TcpStream>) -> Option<String> {
 }
 
 fn field(head: &str, name: &str) -> Option<String> {
-    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")))?;
+    let line = head
+        .lines()
+        .find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
@@ -124,11 +130,17 @@ fn answer(stream: &mut BufReader<TcpStream>, name: &str, head: &str) -> Option<(
         }
         "/ws" => return websocket(stream),
         "/hints" => {
-            stream.get_mut().write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n").ok()?;
+            stream
+                .get_mut()
+                .write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+                .ok()?;
             return send(stream, 200, "", b"after hints");
         }
         "/continue" => {
-            stream.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+            stream
+                .get_mut()
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .ok()?;
             let body = read_body(stream, head)?;
             return send(stream, 200, "", &body);
         }
@@ -141,38 +153,68 @@ fn answer(stream: &mut BufReader<TcpStream>, name: &str, head: &str) -> Option<(
             let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
             stream.get_mut().write_all(head.as_bytes()).ok()?;
             for piece in body.chunks(10_000) {
-                stream.get_mut().write_all(format!("{:x}\r\n", piece.len()).as_bytes()).ok()?;
+                stream
+                    .get_mut()
+                    .write_all(format!("{:x}\r\n", piece.len()).as_bytes())
+                    .ok()?;
                 stream.get_mut().write_all(piece).ok()?;
                 stream.get_mut().write_all(b"\r\n").ok()?;
             }
             stream.get_mut().write_all(b"0\r\nx-sum: done\r\n\r\n").ok()
         }
         "/until-close" => {
-            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\n\r\nto the end").ok()?;
+            stream
+                .get_mut()
+                .write_all(b"HTTP/1.1 200 OK\r\n\r\nto the end")
+                .ok()?;
             None
         }
         "/cut" => {
-            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this").ok()?;
+            stream
+                .get_mut()
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this")
+                .ok()?;
             None
         }
         "/rubbish" => {
-            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n").ok()?;
+            stream
+                .get_mut()
+                .write_all(b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n")
+                .ok()?;
             None
         }
-        "/poser" => send(stream, 503, "x-weft-reason: connect_failed\r\nx-weft-caller: me\r\n", b"posing"),
+        "/poser" => send(
+            stream,
+            503,
+            "x-weft-reason: connect_failed\r\nx-weft-caller: me\r\n",
+            b"posing",
+        ),
         path => {
-            let status = path.strip_prefix("/status/").map_or(200, |code| code.parse().unwrap_or(200));
+            let status = path
+                .strip_prefix("/status/")
+                .map_or(200, |code| code.parse().unwrap_or(200));
             let body = format!("instance {name}\n{head}");
             let extra = format!("x-instance: {name}\r\n");
             let empty = head.starts_with("HEAD");
-            send(stream, status, &extra, if empty { b"" } else { body.as_bytes() })
+            send(
+                stream,
+                status,
+                &extra,
+                if empty { b"" } else { body.as_bytes() },
+            )
         }
     }
 }
 
 fn send(stream: &mut BufReader<TcpStream>, status: u16, extra: &str, body: &[u8]) -> Option<()> {
-    let head = format!("HTTP/1.1 {status} Any\r\n{extra}content-length: {}\r\n\r\n", body.len());
-    stream.get_mut().write_all(&[head.as_bytes(), body].concat()).ok()
+    let head = format!(
+        "HTTP/1.1 {status} Any\r\n{extra}content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream
+        .get_mut()
+        .write_all(&[head.as_bytes(), body].concat())
+        .ok()
 }
 
 fn websocket(stream: &mut BufReader<TcpStream>) -> Option<()> {

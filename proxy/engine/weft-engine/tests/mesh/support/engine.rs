@@ -84,20 +84,33 @@ impl Engine {
     /// The sum of a metric's series that contain all of these.
     pub(crate) fn metric(&self, name: &str, with: &[&str]) -> f64 {
         let metrics = self.metrics();
-        let lines = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        let lines = metrics
+            .lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name));
         let lines = lines.filter(|line| with.iter().all(|part| line.contains(part)));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 
     /// Waits until a metric has that value: counting comes after answering.
     pub(crate) fn counts(&self, expected: u32, name: &str, with: &[&str]) {
-        until(&format!("{name} {with:?} = {expected}"), || self.metric(name, with) == f64::from(expected));
+        until(&format!("{name} {with:?} = {expected}"), || {
+            self.metric(name, with) == f64::from(expected)
+        });
     }
 
     pub(crate) fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("alive");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("told");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("alive");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("told");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number")
     }
 
     pub(crate) fn log(&self) -> String {
@@ -105,7 +118,9 @@ impl Engine {
     }
 
     fn await_socket(&self) {
-        until("the engine answers", || UnixStream::connect(self.dir.join("socket")).is_ok());
+        until("the engine answers", || {
+            UnixStream::connect(self.dir.join("socket")).is_ok()
+        });
     }
 }
 
@@ -121,7 +136,11 @@ impl Drop for Engine {
 }
 
 fn spawn(dir: &std::path::Path) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("a log");
     Command::new(env!("CARGO_BIN_EXE_weft-engine"))
         .arg("--config")
         .arg(dir.join("config.toml"))
@@ -134,9 +153,18 @@ fn spawn(dir: &std::path::Path) -> Child {
 impl Agent {
     fn connect(dir: &std::path::Path) -> Self {
         let stream = UnixStream::connect(dir.join("socket")).expect("the engine's socket");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
-        let mut agent = Self { stream, generation: 0, epoch: 0 };
-        agent.send(&ToEngine::Hello { schema: SCHEMA, agent: "test".to_owned() });
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("set");
+        let mut agent = Self {
+            stream,
+            generation: 0,
+            epoch: 0,
+        };
+        agent.send(&ToEngine::Hello {
+            schema: SCHEMA,
+            agent: "test".to_owned(),
+        });
         match agent.receive() {
             Some(FromEngine::Welcome { base, .. }) => agent.generation = base,
             other => panic!("no welcome: {other:?}"),
@@ -151,7 +179,9 @@ impl Agent {
 
     pub(crate) fn send_bytes(&mut self, body: &[u8]) {
         let length = u32::try_from(body.len()).expect("short").to_be_bytes();
-        self.stream.write_all(&[&length[..], body].concat()).expect("sent");
+        self.stream
+            .write_all(&[&length[..], body].concat())
+            .expect("sent");
     }
 
     /// The next frame that is no event; `None`: the engine has closed.
@@ -169,7 +199,11 @@ impl Agent {
     }
 
     /// Applies over what is there.
-    pub(crate) fn try_apply(&mut self, sections: &[(&str, Section)], delete: &[&str]) -> Result<(), (String, String)> {
+    pub(crate) fn try_apply(
+        &mut self,
+        sections: &[(&str, Section)],
+        delete: &[&str],
+    ) -> Result<(), (String, String)> {
         let set: BTreeMap<String, ByteBuf> = sections
             .iter()
             .map(|(name, section)| ((*name).to_owned(), ByteBuf::from(encode(section))))
@@ -217,7 +251,10 @@ impl Agent {
     pub(crate) fn trust(&mut self, authorities: &[&Ca], revoked: &[u64]) {
         self.epoch += 1;
         let epoch = self.epoch;
-        let bundle = authorities.iter().map(|ca| ByteBuf::from(ca.der.clone())).collect();
+        let bundle = authorities
+            .iter()
+            .map(|ca| ByteBuf::from(ca.der.clone()))
+            .collect();
         self.send(&ToEngine::Trust {
             epoch,
             bundles: BTreeMap::from([(TRUST_DOMAIN.to_owned(), bundle)]),

@@ -23,7 +23,10 @@ impl Answer {
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn reason(&self) -> Option<&str> {
@@ -34,14 +37,18 @@ impl Answer {
 impl Client<TcpStream> {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connected");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("set");
         Self::over(stream)
     }
 }
 
 impl<S: Read + Write> Client<S> {
     pub(crate) fn over(stream: S) -> Self {
-        Self { stream: BufReader::new(stream) }
+        Self {
+            stream: BufReader::new(stream),
+        }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -80,14 +87,19 @@ impl<S: Read + Write> Client<S> {
     /// The next head, informational or not.
     pub(crate) fn head(&mut self) -> Option<Answer> {
         let line = self.line()?;
-        let mut answer = Answer { status: line.split(' ').nth(1)?.parse().ok()?, ..Answer::default() };
+        let mut answer = Answer {
+            status: line.split(' ').nth(1)?.parse().ok()?,
+            ..Answer::default()
+        };
         loop {
             let line = self.line()?;
             if line.is_empty() {
                 return Some(answer);
             }
             let (name, value) = line.split_once(':')?;
-            answer.fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            answer
+                .fields
+                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
 

@@ -28,7 +28,9 @@ impl Ca {
     pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let der = params.self_signed(&key).expect("a root").der().to_vec();
@@ -48,7 +50,10 @@ impl Ca {
     /// For public host names.
     pub(crate) fn public(&self, names: &[&str]) -> Leaf {
         let name = |name: &&str| SanType::DnsName((*name).try_into().expect("ASCII"));
-        self.sign(names.iter().map(name).collect(), Duration::from_secs(86_400))
+        self.sign(
+            names.iter().map(name).collect(),
+            Duration::from_secs(86_400),
+        )
     }
 
     fn sign(&self, names: Vec<SanType>, life: Duration) -> Leaf {
@@ -57,14 +62,24 @@ impl Ca {
         let serial = u64::from(rand::random::<u32>()) + 1;
         params.serial_number = Some(SerialNumber::from(serial));
         params.subject_alt_names = names;
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let now = SystemTime::now();
         params.not_before = (now - Duration::from_secs(2)).into();
         params.not_after = (now + life).into();
         let issuer = Issuer::from_params(&self.params, &self.key);
-        let der = params.signed_by(&key, &issuer).expect("signed").der().to_vec();
-        Leaf { chain: vec![der], key: key.serialize_der(), serial }
+        let der = params
+            .signed_by(&key, &issuer)
+            .expect("signed")
+            .der()
+            .to_vec();
+        Leaf {
+            chain: vec![der],
+            key: key.serialize_der(),
+            serial,
+        }
     }
 }
 
@@ -74,7 +89,9 @@ pub(crate) fn spiffe(name: &str) -> String {
     }
     match (name.strip_prefix("gateway:"), name.split_once('/')) {
         (Some(gateway), _) => format!("spiffe://{TRUST_DOMAIN}/ns/mesh/dc/local/gateway/{gateway}"),
-        (None, Some((ns, service))) => format!("spiffe://{TRUST_DOMAIN}/ns/{ns}/dc/local/svc/{service}"),
+        (None, Some((ns, service))) => {
+            format!("spiffe://{TRUST_DOMAIN}/ns/{ns}/dc/local/svc/{service}")
+        }
         _ => format!("spiffe://{TRUST_DOMAIN}/host/{name}"),
     }
 }

@@ -40,11 +40,26 @@ pub(crate) fn service() -> Service {
             idle_timeout_ms: 3_600_000,
             stream_idle_ms: 300_000,
             retry: retry(),
-            capacity: Capacity { connections: 0, pending: 1024, requests: 0 },
-            retry_budget: RetryBudget { percent: 20.0, min: 3 },
-            outlier: Outlier { consecutive: 5, success_below: 0.0, eject_ms: 30_000, max_ejected: 50.0 },
+            capacity: Capacity {
+                connections: 0,
+                pending: 1024,
+                requests: 0,
+            },
+            retry_budget: RetryBudget {
+                percent: 20.0,
+                min: 3,
+            },
+            outlier: Outlier {
+                consecutive: 5,
+                success_below: 0.0,
+                eject_ms: 30_000,
+                max_ejected: 50.0,
+            },
         },
-        access: Access { default: Decision::Allow, rules: Vec::new() },
+        access: Access {
+            default: Decision::Allow,
+            rules: Vec::new(),
+        },
     }
 }
 
@@ -91,5 +106,8 @@ pub(crate) fn forward_to(services: &[(&str, u32)]) -> Action {
 }
 
 pub(crate) fn prefix(path: &str) -> Match {
-    Match { path: Some(PathMatch::Prefix(path.to_owned())), ..Match::default() }
+    Match {
+        path: Some(PathMatch::Prefix(path.to_owned())),
+        ..Match::default()
+    }
 }

@@ -37,26 +37,53 @@ impl Stage {
         let (near_agent, far_agent) = (near.agent(), far.agent());
         let app = App::start("api-1");
         let (outbound, inbound) = (free(), free());
-        let mut stage = Self { ca, near, near_agent, far, far_agent, outbound, inbound, app };
+        let mut stage = Self {
+            ca,
+            near,
+            near_agent,
+            far,
+            far_agent,
+            outbound,
+            inbound,
+            app,
+        };
         stage.far_agent.trust(&[&stage.ca], &[]);
         stage.near_agent.trust(&[&stage.ca], &[]);
         let endpoints = vec![stage.api()];
         stage.far_agent.apply(&[
             ("host", Section::Host(host("far"))),
-            ("listener/inbound", Section::Listener(Listener::Inbound { address: inbound })),
+            (
+                "listener/inbound",
+                Section::Listener(Listener::Inbound { address: inbound }),
+            ),
             ("service/shop/api", Section::Service(api.clone())),
-            ("endpoints/shop/api", Section::Endpoints(Endpoints { endpoints: endpoints.clone() })),
+            (
+                "endpoints/shop/api",
+                Section::Endpoints(Endpoints {
+                    endpoints: endpoints.clone(),
+                }),
+            ),
         ]);
-        stage.far_agent.identity("shop/api", &stage.ca.leaf("shop/api"));
-        let listener =
-            Listener::Outbound { address: outbound, caller: "shop/web".to_owned(), upstream: "shop/api".to_owned() };
+        stage
+            .far_agent
+            .identity("shop/api", &stage.ca.leaf("shop/api"));
+        let listener = Listener::Outbound {
+            address: outbound,
+            caller: "shop/web".to_owned(),
+            upstream: "shop/api".to_owned(),
+        };
         stage.near_agent.apply(&[
             ("host", Section::Host(host("near"))),
             ("listener/out", Section::Listener(listener)),
             ("service/shop/api", Section::Service(api)),
-            ("endpoints/shop/api", Section::Endpoints(Endpoints { endpoints })),
+            (
+                "endpoints/shop/api",
+                Section::Endpoints(Endpoints { endpoints }),
+            ),
         ]);
-        stage.near_agent.identity("shop/web", &stage.ca.leaf("shop/web"));
+        stage
+            .near_agent
+            .identity("shop/web", &stage.ca.leaf("shop/web"));
         stage
     }
 
@@ -67,17 +94,22 @@ impl Stage {
 
     /// Tells the caller's engine who there is.
     pub(crate) fn near_endpoints(&mut self, endpoints: Vec<Endpoint>) {
-        self.near_agent.apply(&[("endpoints/shop/api", Section::Endpoints(Endpoints { endpoints }))]);
+        self.near_agent.apply(&[(
+            "endpoints/shop/api",
+            Section::Endpoints(Endpoints { endpoints }),
+        )]);
     }
 
     /// Tells the caller's engine how to call.
     pub(crate) fn near_service(&mut self, service: Service) {
-        self.near_agent.apply(&[("service/shop/api", Section::Service(service))]);
+        self.near_agent
+            .apply(&[("service/shop/api", Section::Service(service))]);
     }
 
     /// Tells the called engine who may.
     pub(crate) fn far_service(&mut self, service: Service) {
-        self.far_agent.apply(&[("service/shop/api", Section::Service(service))]);
+        self.far_agent
+            .apply(&[("service/shop/api", Section::Service(service))]);
     }
 
     pub(crate) fn client(&self) -> Client<std::net::TcpStream> {
