@@ -60,6 +60,14 @@ class Load:
         for thread in self._threads:
             thread.join(self.timeout + 5)
 
+    def more(self, requests: int, *, within: float = 30.0) -> None:
+        """Wait until this many further requests were answered or failed."""
+        goal = self.statuses.total() + requests
+        end = time.monotonic() + within
+        while self.statuses.total() < goal:
+            assert time.monotonic() < end, f"no {requests} requests in {within:g} s: {self.statuses}"
+            time.sleep(0.02)
+
     def since(self, moment: float) -> list[Failure]:
         """The failures at or after a moment of `time.monotonic()`."""
         return [one for one in self.failures if one.at >= moment - self._began]

@@ -61,7 +61,7 @@ def test_a_plain_text_caller_is_refused_and_counted(mesh: Mesh) -> None:
 def test_a_certificate_of_another_ca_is_refused_with_its_reason(mesh: Mesh, tmp_path: Path) -> None:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-         "-subj", "/CN=x", "-addext", "subjectAltName=URI:spiffe://dev.weft/ns/default/dc/local/svc/web",
+         "-subj", "/CN=x", "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=URI:spiffe://dev.weft/ns/default/dc/local/svc/web",
          "-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")],
         capture_output=True, check=True,
     )  # fmt: skip

@@ -70,6 +70,8 @@ def test_etcd_frozen_longer_than_the_lease_costs_no_request(mesh: Mesh) -> None:
 
 
 def test_a_killed_instance_costs_no_request(mesh: Mesh) -> None:
+    eject = "apiVersion: weft/v1\nkind: Traffic\nspec: {service: api, outlier: {eject: 2s}}\n"
+    mesh.wait(mesh.put("traffic", "api", eject))
     with load(mesh) as steady:
         time.sleep(1)
         mesh.hold("api-2")
@@ -84,6 +86,7 @@ def test_a_killed_instance_costs_no_request(mesh: Mesh) -> None:
         lambda: "api-2" in {mesh.get("/").json["api"]["instance"] for _ in range(30)},
         within=20,
     )
+    mesh.wait(mesh.remove("traffic", "api"))
 
 
 def test_a_hundred_changes_in_a_row_cost_no_request(mesh: Mesh) -> None:
