@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +15,7 @@ from ops.cli.words import LISTED, Reference, home, parse_reference
 
 if TYPE_CHECKING:
     from ops.cli.rows import Row
-    from registry.store import Store
+    from registry.store import Item, Store
 
 NAMESPACED = ("services", "instances")
 
@@ -52,7 +52,8 @@ def get(place: Place, what: str, namespace: str | None, all_namespaces: bool, ou
         click.echo("---\n".join(_whole_lines(str(row["document"])) for row in found), nl=False)
         return
     columns = COLUMNS["documents" if _are_documents(wanted) else wanted.type]
-    shown = [row for row in columns if not (row.field == "namespace" and where is not None and output == "table")]
+    hidden = "namespace" if where is not None and output == "table" else ""
+    shown = [column for column in columns if column.field != hidden]
     show(found, shown, output, single=wanted.name is not None)
 
 
@@ -78,7 +79,6 @@ async def _things(store: Store, wanted: Reference) -> list[Row]:
     from ops.cli import rows
     from policy.rollout import Fleet
     from registry import keys
-    from registry.pki import roster
     from registry.view import View
 
     now = time.time()
@@ -93,11 +93,22 @@ async def _things(store: Store, wanted: Reference) -> list[Row]:
             return rows.instances(view, now=now)
         case "certificates":
             return rows.certificates(fleet.acks)
-    entries = {
-        item.key.removeprefix(keys.ROSTER): item.value for item in listing.items if item.key.startswith(keys.ROSTER)
-    }
-    labels = {name: roster.decode(value).labels for name, value in entries.items()}
+    labels = _labels([item for item in listing.items if item.key.startswith(keys.ROSTER)])
     return rows.hosts(fleet, view, labels)
+
+
+def _labels(items: Sequence[Item]) -> dict[str, Mapping[str, str]]:
+    """By host; an entry that cannot be read has none, and is told."""
+    from registry import keys
+    from registry.pki import roster
+
+    found: dict[str, Mapping[str, str]] = {}
+    for item in items:
+        try:
+            found[item.key.removeprefix(keys.ROSTER)] = roster.decode(item.value).labels
+        except roster.InvalidRosterEntry as error:
+            click.echo(f"warning: {item.key} cannot be read: {error}", err=True)
+    return found
 
 
 def _are_documents(wanted: Reference) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -89,5 +90,18 @@ def on_mesh(command: Callable[Concatenate[Place, P], R]) -> Callable[P, R]:
 
 
 def wait_for(work: Coroutine[object, object, R]) -> R:
-    """Run what awaits."""
-    return asyncio.run(work)
+    """Run what awaits. What lower layers warn of, such as a key that cannot be read, goes to stderr."""
+    told = _Warnings(logging.WARNING)
+    logging.getLogger().addHandler(told)
+    try:
+        return asyncio.run(work)
+    finally:
+        logging.getLogger().removeHandler(told)
+
+
+class _Warnings(logging.Handler):
+    """A warning as a line for people: the phrase, and its fields."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = [str(record.__dict__[name]) for name in ("key", "error") if name in record.__dict__]
+        click.echo(": ".join([f"warning: {record.getMessage()}", *fields]), err=True)

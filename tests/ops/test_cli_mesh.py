@@ -129,7 +129,16 @@ def test_an_invalid_set_is_told_with_every_place_and_nothing_is_written(shell: S
     assert "nothing was written" in shell.err
     assert shell.weft("get", "documents", "-o", "name") == 0
     assert shell.out == ""
-    assert shell.weft("validate", "-f", route) == 2, "it needs no mesh, so it takes no --etcd"
+
+
+def test_validate_needs_no_mesh(route: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", "-f", route]) == 0
+    assert capsys.readouterr().out == "default/route/api-split valid\n"
+    Path(route).write_text(BROKEN)
+    assert run(["validate", "-f", route]) == 4
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "[invalid_documents]" in said.err
 
 
 def test_documents_are_given_back_as_they_were_stored(shell: Shell, route: str) -> None:
@@ -241,6 +250,15 @@ def test_status_names_what_is_not_well_and_exits_1(shell: Shell) -> None:
     assert "7:25: no field wieght [WEFT0201]" in shell.out
     assert shell.weft("status", "-o", "json") == 1
     assert json.loads(shell.out)["well"] is False
+
+
+def test_a_key_that_cannot_be_read_is_told_and_hides_nothing_else(shell: Shell) -> None:
+    a_mesh(shell)
+    shell.put(ack__dev=b"rubbish", roster__odd=b"rubbish")
+    assert shell.weft("get", "hosts", "-o", "name") == 0
+    assert shell.out == "dev\nodd\n"
+    assert "warning: a key cannot be read: ack/dev: not an ack" in shell.err
+    assert "warning: roster/odd cannot be read" in shell.err
 
 
 def test_status_without_a_leader_says_that_documents_wait(shell: Shell) -> None:
