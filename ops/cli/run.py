@@ -14,6 +14,7 @@ from ops.cli.place import Place, on_mesh, wait_for
 @click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @on_mesh
 @click.option("--service", required=True, help="Its name; others call it by that: web, or shop/web.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="Where the name is not written with one.")
 @click.option("--port", required=True, type=click.IntRange(1, 65535), help="Where it listens on loopback.")
 @click.option("--upstream", "upstreams", multiple=True, help="A service that it calls; gives it WEFT_UPSTREAM_<S>_URL.")
 @click.option("--instance", help="What this copy is called (default: the service and the process id).")
@@ -25,6 +26,7 @@ from ops.cli.place import Place, on_mesh, wait_for
 def run_program(
     place: Place,
     service: str,
+    namespace: str,
     port: int,
     upstreams: Sequence[str],
     instance: str | None,
@@ -42,7 +44,7 @@ def run_program(
     from ops.dev.program import Program, run
     from registry.names import ServiceName
 
-    name = ServiceName.parse(service)
+    name = ServiceName.parse(service, namespace=namespace)
     pairs = dict(_pair(label) for label in labels)
     if version:
         pairs.setdefault("version", version)

@@ -52,7 +52,7 @@ async def make(what: str, state: Path, endpoints: Endpoints) -> list[str]:
                 "It gets no request: callers take another instance."
             )
             seen = "weft get instances"
-            found = f"curl -s {metrics} | grep weft_tls_failures    # outbound: why its certificate was not accepted"
+            found = f"curl -s {metrics} | grep 'tls_failures.*outbound' | grep -v ' 0$'    # why its certificate was refused"
         case _:
             _hold_etcd(state, endpoints)
             broken = "etcd is dead now, and is not started again. Requests go on."

@@ -10,8 +10,6 @@ How it fails: `MeshRunsError` where another `weft dev` holds the directory, `NoP
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +21,7 @@ from ops.dev import documents, tools
 from ops.dev.http import ready
 from ops.dev.layout import ADDRESS, GATEWAY, GATEWAY_HOST, HOST, ROOT, TRUST_DOMAIN, Layout
 from ops.dev.ports import claim_ports
-from ops.dev.state import Endpoints, write_endpoints
+from ops.dev.state import Endpoints, held, write_endpoints
 from ops.dev.supervisor import Supervisor
 from proxy.ports import PortClaims
 from registry import keys
@@ -33,12 +31,6 @@ PATIENCE = 30.0
 LOOK = 0.02
 TOKEN_LIFE = timedelta(hours=1)
 ENTITLED = {HOST: ("*",), GATEWAY_HOST: (f"gateway:{GATEWAY}",)}
-
-
-class MeshRunsError(Exception):
-    """Another `weft dev` runs with this state directory."""
-
-    code = "mesh_runs"
 
 
 class DidNotStartError(Exception):
@@ -145,15 +137,15 @@ async def running(options: Options) -> AsyncIterator[DevMesh]:
     """A mesh for as long as the scope lasts; every process of it is gone afterwards."""
     state = options.state
     async with AsyncExitStack() as scope:
-        scope.enter_context(_held(state))
+        scope.enter_context(held(state))
         engine, etcd = tools.find_engine(), tools.find_etcd()
         claims = scope.enter_context(PortClaims())
         layout = Layout(state, claim_ports(claims, auto=options.auto_ports), options.leaf_ttl, options.lease_ttl)
         for directory in layout.directories():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (state / "endpoints.json").unlink(missing_ok=True)
-        for held in (state / "hold").iterdir():
-            held.unlink()
+        for hold in (state / "hold").iterdir():
+            hold.unlink()
         for path, text in layout.configurations().items():
             path.write_text(text)
         specs = layout.processes(engine=engine, etcd=etcd, weft=tools.weft())
@@ -182,27 +174,6 @@ async def running(options: Options) -> AsyncIterator[DevMesh]:
         scope.callback(routes.cancel)
         await mesh.answers()
         yield mesh
-
-
-class _held:
-    """The state directory, ours alone; raises `MeshRunsError`."""
-
-    def __init__(self, state: Path) -> None:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise MeshRunsError(
-                f"a mesh runs already with {state}: end it, or give this one its own (--state DIR --ports auto)"
-            ) from error
-
-    def __enter__(self) -> _held:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
 
 
 def _authority(layout: Layout) -> tuple[str, tuple[Path, Path]]:

@@ -79,7 +79,10 @@ async def run(program: Program, *, agent: str, say: Callable[[str], None]) -> in
 async def _run(program: Program, environment: Mapping[str, str], *, leave: str) -> int:
     try:
         process = await asyncio.create_subprocess_exec(
-            *program.command, env={**os.environ, **environment}, process_group=0
+            *program.command,
+            stdin=asyncio.subprocess.DEVNULL if os.isatty(0) else None,  # no process group but ours may read a terminal
+            env={**os.environ, **environment},
+            process_group=0,
         )
     except OSError as error:
         raise NotRegisteredError("os_error", f"{program.command[0]} cannot be started: {error.strerror}") from error
