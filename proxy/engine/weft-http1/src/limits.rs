@@ -33,6 +33,13 @@ impl Limits {
         informational: 16,
     };
 
+    /// What a peer engine may send: what its client may, and the fields that engine adds.
+    pub const MESH: Self = Self {
+        head: 24 * 1024,
+        fields: Self::MAX_FIELDS,
+        ..Self::REQUEST
+    };
+
     /// What an upstream may send.
     pub const RESPONSE: Self = Self {
         head: 64 * 1024,
