@@ -46,6 +46,8 @@ pub(crate) struct Relay {
     framing: Framing,
     pending: Range<usize>,
     tail: &'static [u8],
+    /// What was gathered is being written; nothing more is decoded meanwhile.
+    sending: bool,
     ended: bool,
     trailers: bool,
     moved: u64,
@@ -101,6 +103,7 @@ impl Relay {
             framing,
             pending: 0..0,
             tail: &[],
+            sending: false,
             ended: false,
             trailers: false,
             moved: 0,
@@ -113,6 +116,7 @@ impl Relay {
     pub(crate) fn restart(&mut self) {
         self.pending = 0..0;
         self.tail = &[];
+        self.sending = false;
     }
 
     /// Whether the body ended with trailers.
@@ -145,11 +149,15 @@ impl Relay {
             output,
         } = ends;
         loop {
-            ready!(self.poll_write(cx, input, to, output)).map_err(RelayError::Sink)?;
-            if self.ended {
-                return Poll::Ready(Ok(()));
+            if self.sending {
+                ready!(self.poll_write(cx, input, to, output)).map_err(RelayError::Sink)?;
+                self.sending = false;
+                if self.ended {
+                    return Poll::Ready(Ok(()));
+                }
             }
-            if self.decode(input, output, body, replay.as_deref_mut())? {
+            if self.ended || self.decode(input, output, body, replay.as_deref_mut())? {
+                self.sending = true;
                 continue;
             }
             if ready!(input.poll_fill(from, cx)).map_err(|_| RelayError::Source)? == 0 {

@@ -17,8 +17,12 @@ pub(crate) struct Output {
 // === impl Output ===
 
 impl Output {
-    /// Whether nothing is left to be written (TLS may still have to be flushed).
+    /// Whether nothing is left to be written or flushed.
     pub(crate) fn is_empty(&self) -> bool {
+        self.is_written() && !self.dirty
+    }
+
+    fn is_written(&self) -> bool {
         self.sent == self.staged.len()
     }
 
@@ -37,7 +41,7 @@ impl Output {
         tail: &mut &'static [u8],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !(self.is_empty() && body.is_empty() && tail.is_empty()) {
+        while !(self.is_written() && body.is_empty() && tail.is_empty()) {
             let staged = &self.staged[self.sent..];
             let written = match (staged.is_empty(), body.is_empty() && tail.is_empty()) {
                 (false, true) => ready!(stream.poll_write(cx, &[IoSlice::new(staged)]))?,
