@@ -391,7 +391,7 @@ pub struct Endpoint {
     pub host: String,
     /// The host's inbound listener.
     pub address: SocketAddr,
-    /// The application's own port on loopback, for its own host.
+    /// The application's own port on loopback, for its own host; 0 where that is nobody else's business.
     pub port: u16,
     /// Share among its peers; 0: gets nothing.
     pub weight: u32,

@@ -147,7 +147,6 @@ fn endpoints(section: &Endpoints) -> Checked {
             format!("{:?} is no DNS label", endpoint.host)
         })
         .map_err(|fault| fault.at("host"))?;
-        must(endpoint.port != 0, || "0 is no port".to_owned()).map_err(|fault| fault.at("port"))?;
         must(endpoint.address.port() != 0, || {
             format!("{} has no port", endpoint.address)
         })
