@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use weft_http1::{Framing, Limits, Method, RequestDecoder, RequestHead, Step, encode};
 
-use super::core::{gauges, scraped};
+use super::said::{gauges, scraped};
 use crate::observe::render;
 use crate::worker::Handle;
 use crate::world::World;

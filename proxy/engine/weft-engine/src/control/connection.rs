@@ -11,9 +11,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use weft_model::frame::{FromEngine, ToEngine};
 
-use super::core::{Ask, Change, welcome};
+use super::ask::{Ask, Change};
 use super::frames::{self, FrameError};
 use super::inspect::inspect;
+use super::said::welcome;
 use crate::worker::{Handle, News};
 use crate::world::World;
 

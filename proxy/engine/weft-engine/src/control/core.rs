@@ -10,53 +10,15 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot, watch};
 use weft_core::caller::Local;
 use weft_model::Refusal;
-use weft_model::frame::{FromEngine, SCHEMA};
+use weft_model::frame::FromEngine;
 
+use super::ask::{Ask, Change};
+use super::said::{epoch_answer, nack, unbound};
 use super::sockets::{BindError, Bound, bind};
 use super::state::Saved;
-use crate::observe::{Gauges, Scraped};
 use crate::tls::Trust;
 use crate::worker::{Command, Handle};
 use crate::world::{Builder, Revisions, World};
-
-/// What is asked of the core; every request is answered once.
-#[derive(Debug)]
-pub(crate) enum Ask {
-    /// A change of the snapshot.
-    Apply {
-        change: Change,
-        answer: oneshot::Sender<FromEngine>,
-    },
-    /// A certificate and key; an empty chain forgets it.
-    Identity {
-        epoch: u64,
-        name: String,
-        chain: Vec<ByteBuf>,
-        key: ByteBuf,
-        answer: oneshot::Sender<FromEngine>,
-    },
-    /// Bundles and revocations.
-    Trust {
-        epoch: u64,
-        bundles: BTreeMap<String, Vec<ByteBuf>>,
-        revoked: Vec<String>,
-        answer: oneshot::Sender<FromEngine>,
-    },
-    /// Accept no more; answered when it is so.
-    Drain { answer: oneshot::Sender<()> },
-}
-
-/// An `apply` frame.
-#[derive(Debug)]
-pub(crate) struct Change {
-    pub(crate) base: u64,
-    pub(crate) generation: u64,
-    pub(crate) policy: u64,
-    pub(crate) registry: u64,
-    pub(crate) reset: bool,
-    pub(crate) set: BTreeMap<String, ByteBuf>,
-    pub(crate) delete: Vec<String>,
-}
 
 /// Owns the world.
 #[derive(Debug)]
@@ -237,6 +199,10 @@ impl Core {
         chain: Vec<ByteBuf>,
         key: ByteBuf,
     ) -> Result<(), String> {
+        let known = self.world.tls.identity(name);
+        if known.is_some_and(|known| known.is_made_of(&chain, &key)) {
+            return Ok(());
+        }
         let tls = if chain.is_empty() {
             self.world.tls.without_identity(name)
         } else {
@@ -325,89 +291,9 @@ impl Core {
     }
 }
 
-/// What `welcome` says of a world.
-pub(crate) fn welcome(world: &World) -> FromEngine {
-    FromEngine::Welcome {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        base: world.generation,
-        policy: world.policy,
-        registry: world.registry,
-        pid: std::process::id(),
-    }
-}
-
-/// What a scrape needs to know of a world.
-pub(crate) fn gauges(world: &World) -> Gauges {
-    Gauges {
-        generation: world.generation,
-        policy: world.policy,
-        registry: world.registry,
-        draining: world.draining,
-        certificates: world
-            .tls
-            .certificates()
-            .map(|(name, facts)| (name.to_owned(), facts.not_after))
-            .collect(),
-    }
-}
-
-/// What the workers let a scrape read.
-pub(crate) fn scraped(workers: &[Handle]) -> Vec<Scraped> {
-    workers
-        .iter()
-        .map(|worker| worker.scraped.clone())
-        .collect()
-}
-
 fn der(certificates: Vec<ByteBuf>) -> Vec<CertificateDer<'static>> {
     certificates
         .into_iter()
         .map(|bytes| CertificateDer::from(bytes.into_vec()))
         .collect()
-}
-
-fn nack(generation: u64, section: String, code: &str, path: String, message: String) -> FromEngine {
-    tracing::warn!(
-        generation,
-        section,
-        error.code = code,
-        path,
-        message,
-        "an apply was refused"
-    );
-    FromEngine::Nack {
-        generation,
-        section,
-        code: code.to_owned(),
-        path,
-        message,
-    }
-}
-
-fn unbound(generation: u64, world: &World, error: &BindError) -> FromEngine {
-    let listeners = &world.snapshot.listeners;
-    let name = listeners
-        .iter()
-        .find(|(_, listener)| listener.address() == error.address)
-        .map(|(name, _)| name);
-    let section = name.map_or_else(String::new, |name| format!("listener/{name}"));
-    let message = format!("{} cannot be listened on: {}", error.address, error.error);
-    nack(
-        generation,
-        section,
-        "bind_failed",
-        "address".to_owned(),
-        message,
-    )
-}
-
-fn epoch_answer(epoch: u64, done: Result<(), String>) -> FromEngine {
-    match done {
-        Ok(()) => FromEngine::EpochAck { epoch },
-        Err(message) => {
-            tracing::warn!(epoch, message, "identity or trust was refused");
-            FromEngine::EpochNack { epoch, message }
-        }
-    }
 }

@@ -5,11 +5,13 @@
 //! last of them has it is the change acknowledged. An agent may vanish at any byte: what was published stays.
 
 mod admin;
+mod ask;
 mod connection;
 mod core;
 mod disk;
 mod frames;
 mod inspect;
+mod said;
 mod saver;
 mod socket;
 mod sockets;

@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
-use weft_core::outlier::Change as Rotation;
 
 use super::admin::Admin;
 use super::connection::Desk;
@@ -85,7 +84,7 @@ async fn serve(config: &Config) -> Result<(), StartError> {
     let saver = saver::start(disk, look.clone())
         .map_err(|error| StartError::new("the saving thread", error))?;
     let (asks, asked) = mpsc::channel(QUEUE);
-    spawn_local(core.run(asked));
+    let core = spawn_local(core.run(asked));
     let desk = Rc::new(Desk::new(asks, look.clone(), Arc::clone(&workers)));
     let listening = Rc::clone(&desk);
     spawn_local(async move {
@@ -99,6 +98,7 @@ async fn serve(config: &Config) -> Result<(), StartError> {
     let ended = tokio::select! {
         lost = watchdog::watch(workers) => Err(StartError::new(lost, io::Error::other("the supervisor restarts it"))),
         ended = until_signal() => ended,
+        _ = core => Err(StartError::new("the control task died", io::Error::other("the supervisor restarts it"))),
         error = answer(&door, &desk) => Err(error),
     };
     if ended.is_ok() {
@@ -143,7 +143,6 @@ async fn roll(look: watch::Receiver<Arc<World>>, news: mpsc::UnboundedSender<New
         for service in world.services.values() {
             let cluster = &service.cluster;
             for event in cluster.outlier.roll(&cluster.members, now) {
-                debug_assert!(matches!(event.change, Rotation::Ejected(_)));
                 drop(news.send(News::outlier(cluster, event)));
             }
         }

@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_core::access::Call;
-use weft_core::path::{Place as PathPlace, Refused, admit, admit_encoded};
+use weft_core::path::{Place as PathPlace, admit};
 use weft_core::reason::{Error, Reason};
 use weft_core::route::{Chosen, Part, Request, host_of, serves_host};
-use weft_core::target::Choice;
 use weft_http1::{FieldId, Framing, RequestHead};
 use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol};
 
 use super::fields::Seen;
+use super::follow::{Chooser, ambiguous, redirect, retarget, text};
 use crate::h1::{Answer, Connection};
 use crate::observe::{Event, Label};
 use crate::tls::Identity;
 use crate::worker::Worker;
-use crate::world::{Action, Caller, Cluster, Gateway, Place, Rule, Service, Subset, Target, World};
+use crate::world::{Caller, Cluster, Gateway, Place, Rule, Service, Subset, World};
 
 /// A decision, with the names it is counted under.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ fn inbound(
     };
     let Some(service) = world.services.get(&peer.service) else {
         let error = Error::new(
-            Reason::NoEndpoint,
+            Reason::Draining,
             format!("{} does not run here any more", peer.service),
         );
         return Decision::refused(peer.label, Label::of(&peer.service), error);
@@ -173,7 +173,7 @@ fn inbound(
             "{} of {} does not run here any more",
             peer.instance, cluster.name
         );
-        return refused(Error::new(Reason::NoEndpoint, error));
+        return refused(Error::new(Reason::Draining, error));
     };
     let rule = Arc::clone(&rules.inbound);
     Decision {
@@ -258,116 +258,6 @@ fn public(
     choice.follow(head, rule, chosen.part, Label::NONE, scheme(port))
 }
 
-/// What is needed to follow a rule.
-struct Chooser<'a> {
-    worker: &'a Worker,
-    world: &'a World,
-    caller: &'a Arc<Caller>,
-    looked: bool,
-    max_body: u64,
-}
-
-impl Chooser<'_> {
-    fn follow(
-        self,
-        head: &mut RequestHead,
-        rule: &Arc<Rule>,
-        part: Part,
-        whole: Label,
-        scheme: &str,
-    ) -> Decision {
-        let source = self.caller.label;
-        let decision = |destination, plan| Decision {
-            source,
-            destination,
-            route: rule.label,
-            plan,
-        };
-        if let Err(why) = admit_encoded(text(head.path()), self.looked, rule.permits_encoded) {
-            return decision(whole, Err(ambiguous(why)));
-        }
-        let (targets, split, rewrite) = match &rule.action {
-            Action::Forward {
-                targets,
-                split,
-                rewrite,
-            } => (targets, split, rewrite),
-            Action::Respond { code, body } => {
-                let said = Answer {
-                    status: *code,
-                    reason: None,
-                    location: None,
-                    body: body.to_string().into(),
-                };
-                return decision(whole, Ok(Plan::Answer(said)));
-            }
-            Action::Redirect {
-                scheme: to,
-                host,
-                path,
-                code,
-            } => {
-                let authority = host.as_deref().unwrap_or(text(head.authority()));
-                let target = path.as_deref().unwrap_or(text(head.target()));
-                let location = format!("{}://{authority}{target}", to.as_deref().unwrap_or(scheme));
-                return decision(whole, Ok(Plan::Answer(redirect(*code, location))));
-            }
-        };
-        let empty = |place: usize| self.cluster(&targets[place]).is_none();
-        let choice = split.choose(&mut *self.worker.rng.borrow_mut(), empty);
-        let target = match choice {
-            Choice::To(place) => &targets[place],
-            Choice::Spilled { to, .. } => {
-                self.worker.counters.event(Event::Spilled);
-                &targets[to]
-            }
-            Choice::Empty { from } => {
-                let service = &targets[from].service;
-                let error = Error::new(
-                    Reason::NoEndpoint,
-                    format!("{service} has no instance for this rule"),
-                );
-                return decision(Label::of(service), Err(error));
-            }
-        };
-        let Some(cluster) = self.cluster(target) else {
-            return decision(
-                whole,
-                Err(Error::new(Reason::Internal, "the chosen target is empty")),
-            );
-        };
-        if let Some(prefix) = &rewrite.path_prefix {
-            let path = part.rewrite(text(head.path()), prefix);
-            if retarget(head, &path).is_err() {
-                return decision(
-                    cluster.label,
-                    Err(Error::new(Reason::Internal, "the rewritten path is none")),
-                );
-            }
-        }
-        let forward = Forward {
-            rule: Arc::clone(rule),
-            cluster: Arc::clone(cluster),
-            way: Way::Mesh {
-                subset: target.subset,
-                identity: self.world.tls.identity(&self.caller.name).cloned(),
-            },
-            timeout: rule.timeout,
-            host: rewrite.host.as_deref().map(Box::from),
-            max_body: self.max_body,
-        };
-        decision(cluster.label, Ok(Plan::Forward(forward)))
-    }
-
-    fn cluster(&self, target: &Target) -> Option<&Arc<Cluster>> {
-        let cluster = &self.world.services.get(&target.service)?.cluster;
-        cluster
-            .subset(target.subset)
-            .is_some_and(|subset| !subset.is_empty())
-            .then_some(cluster)
-    }
-}
-
 // === impl Decision ===
 
 impl Decision {
@@ -417,24 +307,6 @@ fn callers_patience(head: &RequestHead) -> Option<Duration> {
         .map(Duration::from_millis)
 }
 
-/// The target with another path; its query stays.
-fn retarget(head: &mut RequestHead, path: &str) -> Result<(), weft_http1::Reject> {
-    let target = match head.query() {
-        Some(query) => [path.as_bytes(), b"?", query].concat(),
-        None => path.as_bytes().to_vec(),
-    };
-    head.set_target(&target)
-}
-
-fn redirect(code: u16, location: String) -> Answer {
-    Answer {
-        status: code,
-        reason: None,
-        body: format!("{location}\n").into(),
-        location: Some(location),
-    }
-}
-
 fn elsewhere(scheme: &str, host: &str, port: u16, target: &str) -> String {
     match (scheme, port) {
         ("https", 443) | ("http", 80) => format!("{scheme}://{host}{target}"),
@@ -447,21 +319,4 @@ fn scheme(listener: &GatewayListener) -> &'static str {
         GatewayProtocol::Http => "http",
         GatewayProtocol::Https => "https",
     }
-}
-
-fn ambiguous(why: Refused) -> Error {
-    Error::new(
-        Reason::BadRequest,
-        match why {
-            Refused::Ambiguous => {
-                "dot segments and `//` are not taken between services where rules look at the path"
-            }
-            Refused::Encoded => "`%2f`, `%5c` and `%00` are not taken by this rule",
-        },
-    )
-}
-
-/// The codec lets only ASCII through.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }

@@ -1,26 +1,23 @@
 //! The tries of one request.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use weft_core::balance::Pick;
-use weft_core::endpoint::Member;
 use weft_core::outlier::Outcome;
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::{Attempt, Failure, Stop, Verdict};
-use weft_http1::{FieldId, Fields, Framing, Reject};
+use weft_http1::{FieldId, Fields, Framing};
 
 use super::attempt::{Patience, Trouble, Upload, attempt};
 use super::decide::{Forward, Way};
+use super::failed::Failed;
+use super::reach::reach;
 use super::request::{Public, encode_try, prepare};
 use super::respond::{Answered, respond};
 use super::{CLIENT_LEFT, End, answer};
 use crate::h1::{Answer, Connection, Fate, Relay, RelayError, Scratch};
 use crate::observe::{Direction, Event};
-use crate::tls::{Configs, TlsReason};
-use crate::upstream::{self, ConnectError, Key, MOST_AGE, Secure, connect};
 use crate::worker::Worker;
 use crate::world::Place;
 
@@ -31,15 +28,6 @@ enum Where {
     Picked(Pick),
     /// The one that was asked for.
     Here(usize),
-}
-
-/// How one try ended without an answer to be forwarded.
-#[derive(Debug)]
-struct Failed {
-    failure: Failure,
-    error: Error,
-    attempt: Attempt,
-    host_unreachable: bool,
 }
 
 static NO_TRAILERS: Fields = Fields::new();
@@ -234,13 +222,14 @@ impl Tries<'_> {
             .rule
             .retry
             .try_timeout(method, self.retries, remaining);
-        let mut upstream = match self.upstream(member, place, fresh, head).await {
-            Ok(upstream) => upstream,
-            Err(failed) => {
-                self.report(place, Err(&failed), began, head);
-                return Err(failed);
-            }
-        };
+        let mut upstream =
+            match reach(self.worker, self.plan, member, place.member(), fresh, head).await {
+                Ok(upstream) => upstream,
+                Err(failed) => {
+                    self.report(place, Err(&failed), began, head);
+                    return Err(failed);
+                }
+            };
         let ended =
             self.upload
                 .relay
@@ -275,7 +264,7 @@ impl Tries<'_> {
                 return Ok(self.downstream(connection, scratch, error).await);
             }
             Err(trouble) => {
-                let failed = self.trouble(trouble, tried);
+                let failed = Failed::of(trouble, tried, self.worker, &self.plan.cluster);
                 self.report(place, Err(&failed), began, head);
                 return Err(failed);
             }
@@ -349,158 +338,6 @@ impl Tries<'_> {
         }
     }
 
-    async fn upstream(
-        &self,
-        member: &Member,
-        place: Where,
-        fresh: bool,
-        most: Duration,
-    ) -> Result<Box<upstream::Connection>, Failed> {
-        let now = Instant::now();
-        let cluster = &self.plan.cluster;
-        let (address, identity) = match &self.plan.way {
-            Way::Here { .. } => (
-                (std::net::Ipv4Addr::LOCALHOST, member.endpoint.port).into(),
-                None,
-            ),
-            Way::Mesh { identity, .. } => {
-                let identity = identity
-                    .as_ref()
-                    .ok_or_else(|| no_identity(&cluster.name))?;
-                (member.endpoint.address, Some(identity))
-            }
-        };
-        let key = Key::new(
-            &member.state,
-            address,
-            identity.map_or(0, |identity| identity.id),
-        );
-        if !fresh && let Some(known) = self.worker.pool.take(key, now) {
-            self.worker.counters.event(Event::Reused);
-            return Ok(known);
-        }
-        let full = |what| {
-            Failed::undelivered(Error::new(
-                Reason::Overloaded,
-                format!("{} has too many {what}", cluster.name),
-            ))
-        };
-        let permit = cluster
-            .capacity
-            .connections
-            .acquire()
-            .ok_or_else(|| full("connections"))?;
-        let _waiting = cluster
-            .capacity
-            .pending
-            .acquire()
-            .ok_or_else(|| full("requests waiting for a connection"))?;
-        let _pending = member.state.wait();
-        let secure = match identity {
-            None => None,
-            Some(identity) => {
-                let Configs::Mesh { client, .. } = &identity.configs else {
-                    return Err(no_identity(&cluster.name));
-                };
-                let name = cluster
-                    .server_name(place.member())
-                    .ok_or_else(|| no_identity(&cluster.name))?;
-                Some(Secure {
-                    config: Arc::clone(client),
-                    name: name.clone(),
-                    own: identity.facts.clone(),
-                })
-            }
-        };
-        let within = cluster.traffic.connect_timeout.min(most);
-        let (stream, expires) = connect(address, secure, within)
-            .await
-            .map_err(|error| self.unconnected(error, member, address))?;
-        self.worker.counters.event(Event::Connected);
-        let expires = expires.unwrap_or(now + MOST_AGE).min(now + MOST_AGE);
-        let state = Arc::clone(&member.state);
-        Ok(Box::new(upstream::Connection::new(
-            stream, key, expires, state, permit,
-        )))
-    }
-
-    fn unconnected(
-        &self,
-        error: ConnectError,
-        member: &Member,
-        address: std::net::SocketAddr,
-    ) -> Failed {
-        let instance = &member.endpoint.instance;
-        let mesh = matches!(self.plan.way, Way::Mesh { .. });
-        let (reason, detail, host_unreachable) = match error {
-            ConnectError::Tcp(error) => (
-                Reason::ConnectFailed,
-                format!("{instance} at {address}: {error}"),
-                mesh && is_of_the_host(&error),
-            ),
-            ConnectError::Timeout { reached } => (
-                Reason::ConnectTimeout,
-                format!("{instance} at {address}: no connection in time"),
-                mesh && !reached,
-            ),
-            ConnectError::Tls(reason) => {
-                self.worker.counters.tls(Direction::Outbound, reason);
-                (
-                    Reason::TlsFailed,
-                    format!("{instance} at {address}: {}", reason.word()),
-                    false,
-                )
-            }
-        };
-        Failed {
-            host_unreachable,
-            ..Failed::undelivered(Error::new(reason, detail))
-        }
-    }
-
-    fn trouble(&self, trouble: Trouble, attempt: Attempt) -> Failed {
-        let name = &self.plan.cluster.name;
-        let (failure, error) = match trouble {
-            Trouble::Upstream(Failure::TryTimeout) => (
-                Failure::TryTimeout,
-                Error::new(
-                    Reason::RequestTimeout,
-                    format!("{name} did not answer in time"),
-                ),
-            ),
-            Trouble::Refused(reject) => {
-                self.worker.counters.reject(reject, true);
-                (Failure::Reset, refused_response(name, reject))
-            }
-            Trouble::Tls(reason) => {
-                self.worker.counters.tls(Direction::Outbound, reason);
-                let error = Error::new(Reason::TlsFailed, format!("{name}: {}", reason.word()));
-                let undelivered = reason == TlsReason::RefusedByPeer && !attempt.reused;
-                (
-                    if undelivered {
-                        Failure::Connect
-                    } else {
-                        Failure::Reset
-                    },
-                    error,
-                )
-            }
-            _ => (
-                Failure::Reset,
-                Error::new(
-                    Reason::Reset,
-                    format!("{name} closed the connection before it answered"),
-                ),
-            ),
-        };
-        Failed {
-            failure,
-            error,
-            attempt,
-            host_unreachable: false,
-        }
-    }
-
     /// The client sent what is refused, or has left.
     async fn downstream(
         &self,
@@ -571,42 +408,4 @@ impl Where {
             Self::Here(member) => member,
         }
     }
-}
-
-// === impl Failed ===
-
-impl Failed {
-    fn undelivered(error: Error) -> Self {
-        Self {
-            failure: Failure::Connect,
-            error,
-            attempt: Attempt::default(),
-            host_unreachable: false,
-        }
-    }
-}
-
-fn no_identity(service: &str) -> Failed {
-    Failed::undelivered(Error::new(
-        Reason::TlsFailed,
-        format!("there is no certificate to call {service} with"),
-    ))
-}
-
-fn refused_response(service: &str, reject: Reject) -> Error {
-    Error::new(
-        Reason::Reset,
-        format!("{service} answered what is refused: {}", reject.text()),
-    )
-}
-
-/// Whether it is the host that cannot be reached, and not we who cannot open a socket.
-fn is_of_the_host(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
-    };
-    matches!(
-        error.kind(),
-        ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable | TimedOut
-    )
 }

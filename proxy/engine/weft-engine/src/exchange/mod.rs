@@ -2,8 +2,11 @@
 
 mod attempt;
 mod decide;
+mod failed;
 mod fields;
+mod follow;
 mod forward;
+mod reach;
 mod request;
 mod respond;
 mod trace;

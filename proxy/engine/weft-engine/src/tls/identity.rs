@@ -102,6 +102,17 @@ impl Identity {
         })
     }
 
+    /// Whether it was made of these bytes.
+    pub(crate) fn is_made_of(&self, chain: &[impl AsRef<[u8]>], key: &[u8]) -> bool {
+        self.key == key
+            && self.chain.len() == chain.len()
+            && self
+                .chain
+                .iter()
+                .zip(chain)
+                .all(|(own, other)| own.as_ref() == other.as_ref())
+    }
+
     /// The same certificate under other trust: sessions begun before are not resumed.
     pub(crate) fn under(
         &self,

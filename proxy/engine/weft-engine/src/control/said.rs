@@ -1,0 +1,97 @@
+//! What the core says: to agents, to scrapes, to the log.
+
+use weft_model::frame::{FromEngine, SCHEMA};
+
+use super::sockets::BindError;
+use crate::observe::{Gauges, Scraped};
+use crate::worker::Handle;
+use crate::world::World;
+
+/// What `welcome` says of a world.
+pub(crate) fn welcome(world: &World) -> FromEngine {
+    FromEngine::Welcome {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        base: world.generation,
+        policy: world.policy,
+        registry: world.registry,
+        pid: std::process::id(),
+    }
+}
+
+/// What a scrape needs to know of a world.
+pub(crate) fn gauges(world: &World) -> Gauges {
+    Gauges {
+        generation: world.generation,
+        policy: world.policy,
+        registry: world.registry,
+        draining: world.draining,
+        certificates: world
+            .tls
+            .certificates()
+            .map(|(name, facts)| (name.to_owned(), facts.not_after))
+            .collect(),
+    }
+}
+
+/// What the workers let a scrape read.
+pub(crate) fn scraped(workers: &[Handle]) -> Vec<Scraped> {
+    workers
+        .iter()
+        .map(|worker| worker.scraped.clone())
+        .collect()
+}
+
+/// A refused apply, said once in the log too.
+pub(super) fn nack(
+    generation: u64,
+    section: String,
+    code: &str,
+    path: String,
+    message: String,
+) -> FromEngine {
+    tracing::warn!(
+        generation,
+        section,
+        error.code = code,
+        path,
+        message,
+        "an apply was refused"
+    );
+    FromEngine::Nack {
+        generation,
+        section,
+        code: code.to_owned(),
+        path,
+        message,
+    }
+}
+
+/// An apply whose listener cannot be had.
+pub(super) fn unbound(generation: u64, world: &World, error: &BindError) -> FromEngine {
+    let listeners = &world.snapshot.listeners;
+    let name = listeners
+        .iter()
+        .find(|(_, listener)| listener.address() == error.address)
+        .map(|(name, _)| name);
+    let section = name.map_or_else(String::new, |name| format!("listener/{name}"));
+    let message = format!("{} cannot be listened on: {}", error.address, error.error);
+    nack(
+        generation,
+        section,
+        "bind_failed",
+        "address".to_owned(),
+        message,
+    )
+}
+
+/// How a change of identities or trust went.
+pub(super) fn epoch_answer(epoch: u64, done: Result<(), String>) -> FromEngine {
+    match done {
+        Ok(()) => FromEngine::EpochAck { epoch },
+        Err(message) => {
+            tracing::warn!(epoch, message, "identity or trust was refused");
+            FromEngine::EpochNack { epoch, message }
+        }
+    }
+}
