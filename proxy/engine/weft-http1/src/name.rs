@@ -31,10 +31,10 @@ const TABLE: [u8; SLOTS] = {
 #[inline]
 pub(crate) fn identify(name: &[u8]) -> FieldId {
     let found = TABLE[slot(name)];
-    if let Some((id, known)) = NAMED.get(usize::from(found)) {
-        if is_same(name, known.as_bytes()) {
-            return *id;
-        }
+    if let Some((id, known)) = NAMED.get(usize::from(found))
+        && is_same(name, known.as_bytes())
+    {
+        return *id;
     }
     let word = first_word(name);
     if word << 8 == first_word(b"x-weft-?") << 8 && name.len() > 7 {

@@ -99,10 +99,10 @@ impl RequestDecoder {
         };
         // Nearly always a head comes in one piece and is good. Whatever else happens is judged by the scan, in the order of
         // the bytes.
-        if self.partial.is_empty() {
-            if let Ok(Some(taken)) = parse(input, &self.limits, head) {
-                return self.begin(taken, head);
-            }
+        if self.partial.is_empty()
+            && let Ok(Some(taken)) = parse(input, &self.limits, head)
+        {
+            return self.begin(taken, head);
         }
         let taken = match scan.take(input, &mut self.partial, &self.limits) {
             Err(reject) => return (0, Step::Bad(reject)),

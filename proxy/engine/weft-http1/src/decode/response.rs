@@ -113,10 +113,10 @@ impl ResponseDecoder {
             return (0, Step::Need);
         };
         // As for requests: the scan judges whatever is not one good head in one piece.
-        if self.partial.is_empty() {
-            if let Ok(Some(taken)) = parse(input, &self.limits, head) {
-                return self.begin(taken, head);
-            }
+        if self.partial.is_empty()
+            && let Ok(Some(taken)) = parse(input, &self.limits, head)
+        {
+            return self.begin(taken, head);
         }
         let taken = match scan.take(input, &mut self.partial, &self.limits) {
             Err(reject) => return (0, Step::Bad(reject)),
