@@ -17,7 +17,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Protocol
 
 import msgpack
 
+from policy.compile import ServiceFacts
 from proxy import addresses
 from proxy.acks import Told, due
 from proxy.announcer import Announcer
@@ -35,7 +36,9 @@ from proxy.host import EdgeRole, Host, Place
 from proxy.identity import Identities
 from proxy.identity_files import FileIdentities
 from proxy.keep import read_file, replace_file
+from proxy.local_policy import LocalPolicies
 from proxy.mesh import Mesh
+from proxy.neighbourhood import Neighbourhood
 from proxy.ports import PortClaims
 from proxy.reconcile import follow_files
 from proxy.registrar import HostRegistrar
@@ -47,6 +50,7 @@ from registry import keys
 from registry.api import application
 from registry.etcd import EtcdConfig, EtcdStore
 from registry.model import Host as HostRecord
+from registry.names import ServiceName
 from registry.session import lease_id
 
 logger = logging.getLogger(__name__)
@@ -110,6 +114,10 @@ async def _run_parts(config: Config, advertise: str, role: Role | None) -> None:
         tasks.create_task(parts.identities.run())
         if config.etcd is not None:
             tasks.create_task(parts.follow(config.etcd))
+        if parts.neighbours is not None:
+            tasks.create_task(parts.neighbours.run())
+        if parts.local is not None:
+            tasks.create_task(parts.local.run())
         if config.services is not None:
             tasks.create_task(follow_files(config.services.dir, parts.host, parts.registrar))
         if role is not None:
@@ -134,6 +142,8 @@ class _Parts:
             events=_note,
         )
         self.identities = _identities(config)
+        self.neighbours = _neighbourhood(config, advertise, self._domain, self._poke)
+        self.local = _local_policies(config, self._facts, self._poke)
         self.host = Host(
             Place(
                 name=config.host,
@@ -150,6 +160,8 @@ class _Parts:
             announcer=self.announcer,
             has_store=config.etcd is not None,
             role=role,
+            neighbours=self.neighbours,
+            local=self.local,
         )
         self.registrar = HostRegistrar(
             self.host, self.announcer, root="/weft/" if config.etcd is None else config.etcd.root
@@ -195,6 +207,11 @@ class _Parts:
             ack = self.host.ack or ack
             self.announcer.tell(keys.ack(self._config.host), ack.encode(), again=barriers > told.barriers)
             told = Told(ack, time.monotonic(), barriers)
+
+    def _facts(self) -> Mapping[ServiceName, ServiceFacts]:
+        """What compiling a directory needs to know of the services this host knows or runs."""
+        own = {kept.registration.service: kept.registration.protocol for kept in self.host.registrations.all.values()}
+        return {name: ServiceFacts(protocol) for name, protocol in {**self.host.protocols, **own}.items()}
 
     def _domain(self) -> tuple[str, str] | None:
         """Trust domain and datacenter: of the mesh in the store, of the one joined, or as configured."""
@@ -249,6 +266,25 @@ class _HostIdentity:
 
 def _note(event: Event) -> None:
     logger.info("engine event", extra={"kind": event.kind, **event.fields})
+
+
+def _neighbourhood(
+    config: Config, advertise: str, domain: Callable[[], tuple[str, str] | None], changed: Callable[[], None]
+) -> Neighbourhood | None:
+    """Who is heard by multicast DNS, where that is switched on; on the advertised address unless others are named."""
+    if not config.mdns.enabled:
+        return None
+    interfaces = config.mdns.interfaces or (advertise,)
+    return Neighbourhood(host=config.host, zone=config.zone, interfaces=interfaces, domain=domain, changed=changed)
+
+
+def _local_policies(
+    config: Config, services: Callable[[], Mapping[ServiceName, ServiceFacts]], changed: Callable[[], None]
+) -> LocalPolicies | None:
+    """Policy from a directory; the host uses it only as long as it never held a view of a mesh."""
+    if config.policies is None:
+        return None
+    return LocalPolicies(config.policies.dir, services=services, changed=changed)
 
 
 def _read_accepted(path: Path) -> Snapshot:

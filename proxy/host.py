@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol as Interface
 
 from policy import compiled
 from policy.rollout import Ack
@@ -23,13 +24,15 @@ from proxy.acks import acknowledge
 from proxy.credentials import Change, Forgotten, Identity, Trust
 from proxy.engine import Credential, Desired, EngineClient
 from proxy.engine import Trust as EngineTrust
+from proxy.follow import Published
 from proxy.health import Checks, Health, Target
 from proxy.mesh import Mesh
+from proxy.neighbourhood import TRUST_STORE_FOR, Neighbourhood, added
 from proxy.registrations import Kept, Key, Registrations
 from proxy.snapshot import Edge, HostFacts, Local, Rules, build
 from proxy.upstream_ports import UpstreamPorts
 from registry import keys
-from registry.model import Endpoint, Instance, Source
+from registry.model import Endpoint, Instance, Protocol, Source
 from registry.names import ServiceName, SpiffeId
 from registry.records import encode_instance
 from registry.registration import Registration
@@ -39,9 +42,10 @@ logger = logging.getLogger(__name__)
 GATHER = 0.01
 LOOK_AGAIN = 10.0
 FIRST_LISTING = 3.0
+FIRST_HEARING = 3.0
 
 
-class EdgeRole(Protocol):
+class EdgeRole(Interface):
     """What the gateway role adds to a host."""
 
     @property
@@ -54,7 +58,7 @@ class EdgeRole(Protocol):
         ...
 
 
-class Announcer(Protocol):
+class Announcer(Interface):
     """Where this host's own keys are told to others."""
 
     def tell(self, key: str, value: bytes) -> None:
@@ -63,6 +67,15 @@ class Announcer(Protocol):
 
     def bury(self, key: Key) -> None:
         """Replace the instance's key by its tombstone."""
+        ...
+
+
+class LocalPolicy(Interface):
+    """Where policy comes from on a host that never held a view of a mesh."""
+
+    @property
+    def published(self) -> Published:
+        """What is in force."""
         ...
 
 
@@ -92,6 +105,9 @@ class Host:
         announcer: Announcer,
         has_store: bool,
         role: EdgeRole | None = None,
+        neighbours: Neighbourhood | None = None,
+        local: LocalPolicy | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.place = place
         self.registrations = registrations
@@ -104,6 +120,9 @@ class Host:
         self._domain = domain
         self._announcer = announcer
         self._has_store = has_store
+        self._neighbours = neighbours
+        self._local = local
+        self._clock = clock
         self._identities: dict[str, Identity] = {}
         self._poked = asyncio.Event()
         self._moved = asyncio.Event()
@@ -118,6 +137,22 @@ class Host:
         return self._domain()
 
     @property
+    def published(self) -> Published:
+        """The policy this host serves: the mesh's, or its own directory's where it never held a view of a mesh."""
+        return self.mesh.published if self._local is None or self.mesh.source is not None else self._local.published
+
+    @property
+    def protocols(self) -> Mapping[ServiceName, Protocol]:
+        """What every known service speaks."""
+        heard = {} if self._neighbours is None or not self._hearsay_counts else self._neighbours.services
+        return {**heard, **self.mesh.protocols}
+
+    @property
+    def _hearsay_counts(self) -> bool:
+        stale = self.mesh.stale_since
+        return not self._has_store or (stale is not None and self._clock() - stale > TRUST_STORE_FOR)
+
+    @property
     def ack(self) -> Ack | None:
         """What the engine serves now; None until it serves something of ours."""
         served = self.engine.served
@@ -128,7 +163,7 @@ class Host:
             for name, identity in self._identities.items()
             if (credential := self.engine.in_force(name)) is not None and credential.chain == identity.chain
         ]
-        return acknowledge(served, self.mesh.published.invalid, held)
+        return acknowledge(served, self.published.invalid, held)
 
     def poke(self) -> None:
         """Something changed: build again soon, and tell whoever watches."""
@@ -201,8 +236,11 @@ class Host:
         }
 
     def endpoints(self, service: ServiceName) -> Iterable[Endpoint]:
-        """What others have registered of a service, or this host in an earlier life."""
-        return self.mesh.endpoints(service)
+        """What others have registered of a service, or this host in an earlier life; and those heard of, while they count."""
+        known = self.mesh.endpoints(service)
+        if self._neighbours is None or not self._hearsay_counts:
+            return known
+        return added(known, self._neighbours.endpoints(service))
 
     def hear(self, change: Change) -> None:
         """A certificate, its end, or whom to believe: the engine is told."""
@@ -242,6 +280,8 @@ class Host:
                     await self.mesh.listed.wait()
             except TimeoutError:
                 logger.warning("the store does not answer", extra={"source": str(self.mesh.source)})
+        elif self._neighbours is not None and (self.engine.welcome is None or self.engine.welcome.base != 0):
+            await asyncio.sleep(FIRST_HEARING)
         while not self._may_offer():
             self._poked.clear()
             await self._poked.wait()
@@ -262,7 +302,7 @@ class Host:
         if domain is None or not self.mesh.settled:
             return
         facts = HostFacts(self.place.name, self.place.zone, *domain, inbound=self.place.inbound)
-        published = self.mesh.published
+        published = self.published
         locals_ = [
             Local(self.instance(kept), self.upstreams(kept.registration)) for kept in self.registrations.all.values()
         ]
@@ -271,9 +311,11 @@ class Host:
             locals_,
             self.endpoints,
             Rules(published.services, published.mesh),
-            protocols=self.mesh.protocols,
+            protocols=self.protocols,
             edge=None if self.role is None else self.role.edge(published.gateways),
         )
+        if self._neighbours is not None:
+            self._neighbours.announce(domain[0], [local.instance for local in locals_])
         self.engine.offer(Desired(snapshot, published.revision, int(self.mesh.view.revision)))
 
     def _want(self) -> None:
