@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_core::access::Call;
-use weft_core::path::{Place as PathPlace, admit};
+use weft_core::path::{Place as PathPlace, admit, admit_encoded};
 use weft_core::reason::{Error, Reason};
 use weft_core::route::{Chosen, Part, Request, host_of, serves_host};
 use weft_http1::{FieldId, Framing, RequestHead};
@@ -145,7 +145,11 @@ fn inbound(
     };
     let Service { rules, cluster } = service;
     let refused = |error| Decision::refused(peer.label, cluster.label, error);
-    if let Err(why) = admit(text(head.path()), rules.looks_at_path, PathPlace::Mesh) {
+    let path = text(head.path());
+    let looked = rules.access.looks_at_path();
+    let admitted = admit(path, rules.looks_at_path, PathPlace::Mesh)
+        .and_then(|_| admit_encoded(path, looked, rules.inbound.permits_encoded));
+    if let Err(why) = admitted {
         return refused(ambiguous(why));
     }
     let call = Call {

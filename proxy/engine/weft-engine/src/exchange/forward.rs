@@ -15,7 +15,7 @@ use super::failed::Failed;
 use super::reach::reach;
 use super::request::{Public, encode_try, prepare};
 use super::respond::{Answered, respond};
-use super::{CLIENT_LEFT, End, answer};
+use super::{CLIENT_LEFT, End, Refused, answer};
 use crate::h1::{Answer, Connection, Fate, Relay, RelayError, Scratch};
 use crate::observe::{Direction, Event};
 use crate::worker::Worker;
@@ -348,8 +348,7 @@ impl Tries<'_> {
         let error = match error {
             RelayError::Refused(reject) => {
                 self.worker.counters.reject(reject, false);
-                Error::new(Reason::BadRequest, reject.text())
-                    .with_status(reject.status(weft_http1::Side::Request))
+                Refused::Codec(reject).error()
             }
             RelayError::TooLarge => Error::new(
                 Reason::TooLarge,

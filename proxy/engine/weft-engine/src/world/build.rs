@@ -131,7 +131,7 @@ impl Builder {
             routes,
             rules: self.prepared(&section.routes),
             fallback: Arc::new(Rule::fallback(name, &section.traffic)),
-            inbound: Arc::new(Rule::inbound(name, &section.traffic)),
+            inbound: Arc::new(Rule::inbound(name, section)),
             access,
             section: Arc::clone(section),
         })

@@ -147,12 +147,13 @@ impl Rule {
             retry: retry::Policy::new(&traffic.retry),
             request: Edits::default(),
             response: Edits::default(),
-            permits_encoded: true,
+            permits_encoded: false,
         }
     }
 
     /// What holds for calls from the mesh: nothing is edited, and nothing tried again but on a connection that had gone stale.
-    pub(crate) fn inbound(service: &Arc<str>, traffic: &section::Traffic) -> Self {
+    /// `%2f` may stand in a path that Access looks at if one of the service's routes permits it.
+    pub(crate) fn inbound(name: &Arc<str>, service: &section::Service) -> Self {
         let retry = section::Retry {
             max: 0,
             undelivered: false,
@@ -165,7 +166,8 @@ impl Rule {
         };
         Self {
             retry: retry::Policy::new(&retry),
-            ..Self::fallback(service, traffic)
+            permits_encoded: service.routes.iter().any(|route| route.allow_encoded_slash),
+            ..Self::fallback(name, &service.traffic)
         }
     }
 
