@@ -40,6 +40,12 @@ class EngineProcess:
             f'[admin]\nlisten = "{self.admin}"\n[log]\nlevel = "debug"\n'
         )
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None, "the engine is not running"
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, without waiting."""
         assert self._process is None, "the engine is running"

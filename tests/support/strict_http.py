@@ -1,4 +1,4 @@
-"""A strict reader of HTTP/1.1 requests, written apart from the engine's codec, to judge what leaves an engine.
+"""A strict reader of HTTP/1.1, written apart from the engine's codec, to judge what leaves an engine on either side.
 
 It accepts only what every server reads the same way (RFC 9112, RFC 9110): anything a lenient and a strict reader could
 take for two different things is `Dirty`. It is slow, small and regular on purpose.
@@ -7,16 +7,19 @@ take for two different things is `Dirty`. It is slow, small and regular on purpo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,19}) ((?:/[^\x00-\x20\x7f-\xff#\\\"<>^`{|}]*)|\*) HTTP/1\.1")
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [\t\x20-\x7e]*")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[^\x00-\x1f\x7f]|\t)*?)[ \t]*")
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _HOP_BY_HOP = frozenset(
     {b"proxy-connection", b"keep-alive", b"te", b"trailer", b"proxy-authenticate", b"proxy-authorization"}
 )
+_NONE, _CHUNKED = -1, -2
 _NEVER_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"x-weft-caller", b"authorization"})
 
 
@@ -42,6 +45,27 @@ class Request:
         return [value for key, value in self.fields if key == name]
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response as a client gets it: status, fields in order with lower-case names, the body without its framing."""
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    def value(self, name: bytes) -> bytes | None:
+        """The only line of a field; raises `Dirty` where there are more."""
+        found = [value for key, value in self.fields if key == name]
+        if len(found) > 1:
+            raise Dirty(0, f"{name!r} stands there {len(found)} times")
+        return found[0] if found else None
+
+    @property
+    def reason(self) -> str:
+        """The word of `x-weft-reason`, or nothing where an application answered."""
+        return (self.value(b"x-weft-reason") or b"").decode()
+
+
 def read(data: bytes, *, truncated: bool = False) -> list[Request]:
     """Every request in `data`, from its first byte to its last; raises `Dirty`.
 
@@ -50,13 +74,42 @@ def read(data: bytes, *, truncated: bool = False) -> list[Request]:
     found: list[Request] = []
     at = 0
     while at < len(data):
+        first = read_first(data, at)
+        if first is None:
+            if truncated:
+                return found
+            raise Dirty(len(data), "the last request is cut short")
+        found.append(first[0])
+        at = first[1]
+    return found
+
+
+def read_first(data: bytes, at: int = 0) -> tuple[Request, int] | None:
+    """The request at `at` and where it ends; None while it is not whole; raises `Dirty` as soon as that is certain."""
+    try:
+        return _request(data, at)
+    except EOFError:
+        return None
+
+
+def read_responses(data: bytes, methods: Sequence[bytes] = (), *, truncated: bool = False) -> list[Response]:
+    """Every final response in `data`; raises `Dirty`.
+
+    `methods` are those of the requests in their order; what is beyond them counts as GET. With `truncated`, the last one
+    may be cut short and is then left out.
+    """
+    found: list[Response] = []
+    at = 0
+    while at < len(data):
+        method = methods[len(found)] if len(found) < len(methods) else b"GET"
         try:
-            request, at = _request(data, at)
+            response, at = _response(data, at, method)
         except EOFError as error:
             if truncated:
                 return found
-            raise Dirty(len(data), "the last request is cut short") from error
-        found.append(request)
+            raise Dirty(len(data), "the last response is cut short") from error
+        if response.status >= 200:
+            found.append(response)
     return found
 
 
@@ -113,7 +166,41 @@ def _request(data: bytes, at: int) -> tuple[Request, int]:
     hop = [name for name, value in fields if name in _HOP_BY_HOP and (name, value) != (b"te", b"trailers")]
     if hop:
         raise Dirty(start, f"hop-by-hop fields are not forwarded: {hop!r}")
-    lengths, codings = values(b"content-length"), values(b"transfer-encoding")
+    length = _length(fields, start)
+    body, at = _body(data, at, 0 if length == _NONE else length)
+    return Request(method, target, fields, body), at
+
+
+def _response(data: bytes, at: int, method: bytes) -> tuple[Response, int]:
+    start = at
+    line, at = _line(data, at)
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise Dirty(start, f"not a status line: {line!r}")
+    status = int(match[1])
+    fields, at = _fields(data, at)
+    hop = [name for name, _ in fields if name in _HOP_BY_HOP - {b"proxy-authenticate"}]
+    if hop:
+        raise Dirty(start, f"hop-by-hop fields are not forwarded: {hop!r}")
+    length = _length(fields, start)
+    if status < 200 or status == 204:
+        if length != _NONE:
+            raise Dirty(start, f"{status} with framing")
+        return Response(status, fields, b""), at
+    if method == b"HEAD" or status == 304:
+        return Response(status, fields, b""), at
+    if length == _NONE:
+        if (b"connection", b"close") not in fields:
+            raise Dirty(start, "a body until the end, and nothing says that the end comes")
+        return Response(status, fields, data[at:]), len(data)
+    body, at = _body(data, at, length)
+    return Response(status, fields, body), at
+
+
+def _length(fields: tuple[tuple[bytes, bytes], ...], start: int) -> int:
+    """How long the body is, or `_CHUNKED`, or `_NONE` where nothing says so."""
+    lengths = [value for name, value in fields if name == b"content-length"]
+    codings = [value for name, value in fields if name == b"transfer-encoding"]
     if lengths and codings:
         raise Dirty(start, "Content-Length together with Transfer-Encoding")
     if len(lengths) > 1 or (lengths and re.fullmatch(rb"(0|[1-9][0-9]{0,17})", lengths[0]) is None):
@@ -121,13 +208,16 @@ def _request(data: bytes, at: int) -> tuple[Request, int]:
     if len(codings) > 1 or (codings and codings[0].lower() != b"chunked"):
         raise Dirty(start, f"Transfer-Encoding: {codings!r}")
     if codings:
-        body, at = _chunked(data, at)
-    else:
-        size = int(lengths[0]) if lengths else 0
-        if len(data) - at < size:
-            raise EOFError
-        body, at = data[at : at + size], at + size
-    return Request(method, target, fields, body), at
+        return _CHUNKED
+    return int(lengths[0]) if lengths else _NONE
+
+
+def _body(data: bytes, at: int, length: int) -> tuple[bytes, int]:
+    if length == _CHUNKED:
+        return _chunked(data, at)
+    if len(data) - at < length:
+        raise EOFError
+    return data[at : at + length], at + length
 
 
 def _chunked(data: bytes, at: int) -> tuple[bytes, int]:
