@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -51,6 +51,7 @@ from registry.api import application
 from registry.etcd import EtcdConfig, EtcdStore
 from registry.model import Host as HostRecord
 from registry.names import ServiceName
+from registry.records import encode_host
 from registry.session import lease_id
 
 logger = logging.getLogger(__name__)
@@ -232,6 +233,10 @@ class _Parts:
         self.host.poke()
 
     def _engine_changed(self) -> None:
+        welcome = self.engine.welcome
+        if welcome is not None and self._record.versions.get("engine") != welcome.version:
+            self._record = replace(self._record, versions={"agent": VERSION, "engine": welcome.version})
+            self.announcer.tell(keys.host(self._config.host), encode_host(self._record))
         self.host.engine_changed()
 
 
