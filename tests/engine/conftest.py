@@ -1,4 +1,4 @@
-"""One mesh per module, as it was at its start for every test."""
+"""One mesh, or one pair of hosts, per module: as it was at its start for every test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.mesh import Mesh, running
+from tests.engine.mesh import API, Mesh, running
+from tests.engine.pair import serve
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +23,20 @@ def mesh(module_mesh: Mesh) -> Iterator[Mesh]:
     module_mesh.reset()
     yield module_mesh
     assert [application.dirty for application in module_mesh.applications.values() if application.dirty] == []
+
+
+@pytest.fixture(scope="module")
+def module_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """Two engines."""
+    with running(tmp_path_factory.mktemp("mesh"), hosts=2, instances=("api-2",)) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+def pair(module_pair: Mesh) -> Iterator[Mesh]:
+    """The module's pair: both instances of api serve in turn, and nobody is ejected whatever happens."""
+    module_pair.reset()
+    module_pair.endpoints[API] = (module_pair.endpoint("api-1"), module_pair.endpoint("api-2", host=1))
+    serve(module_pair)
+    yield module_pair
+    assert [application.dirty for application in module_pair.applications.values() if application.dirty] == []

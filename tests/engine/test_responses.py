@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
 
 from tests.engine.application import Talk, answering
 from tests.engine.client import ask, connected, exchange, get
 from tests.engine.mesh import Mesh
 from tests.support import strict_http
 
+SOAK = os.environ.get("WEFT_SOAK") == "1"
 OK = b"HTTP/1.1 200 OK\r\n"
 BAD = {
     "nothing like http": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
@@ -154,3 +159,46 @@ def test_an_answer_without_an_end_ends_with_its_client(mesh: Mesh) -> None:
         wire.send(get())
         assert wire.read().startswith(OK)
     mesh.api.hang_up()
+
+
+_GOOD = (
+    OK + b"content-length: 4\r\n\r\nabcd",
+    OK + b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"x-a: a\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\n\r\nabcd",
+)
+_PIECES = (
+    b"\r\n", b"\n", b"\r", b" ", b":", b";", b",", b"\x00", b"0\r\n\r\n", b"content-length: 1\r\n", b"_", b"\xff",
+    b"transfer-encoding: chunked\r\n", b"HTTP/1.1 101 X\r\n\r\n", b"connection: content-length\r\n", b"x-weft-reason: denied\r\n",
+)  # fmt: skip
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A good or a bad response with a few cuts and insertions."""
+    data = draw(st.sampled_from([*_GOOD, *(one for one in [*BAD.values(), *TORN.values()] if len(one) < 1000)]))
+    for _ in range(draw(st.integers(1, 3))):
+        at, to = draw(st.integers(0, len(data))), draw(st.integers(0, 6))
+        data = data[:at] + draw(st.one_of(st.sampled_from(_PIECES), st.binary(max_size=2))) + data[at + to :]
+    return data
+
+
+@pytest.mark.parametrize("port", ["outbound", "gateway", "inbound"])
+def test_whatever_an_application_says_its_client_reads_one_clean_answer_at_most(module_mesh: Mesh, port: str) -> None:
+    mesh = module_mesh
+    mesh.reset()
+    door = {"outbound": mesh.outbound(), "gateway": mesh.gateway(), "inbound": mesh.inbound()}[port]
+
+    @seed(20)
+    @settings(
+        max_examples=3_000 if SOAK else 150, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(mutated())
+    def check(data: bytes) -> None:
+        mesh.api.script = answering(data)
+        responses = strict_http.read_responses(exchange(door, get(method="POST", body=b"ab")), truncated=True)
+        assert len(responses) <= 1
+        assert all(response.reason in ("", "reset") for response in responses)
+
+    check()

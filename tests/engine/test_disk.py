@@ -1,0 +1,115 @@
+"""An engine that was killed serves what it saved last that is whole."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policy.compiled import Respond, Route, Service
+from proxy import sections
+from tests.engine.client import ask, get
+from tests.engine.mesh import API, Mesh, Writer, running
+
+WITHIN = 15.0
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Iterator[Mesh]:
+    """An engine with two generations on disk, dead; the older serves api with 418, the newer with its application."""
+    with running(tmp_path) as mesh:
+        mesh.services[API] = Service(routes=(Route("a/b", 0, Respond(code=418)),))
+        mesh.publish()
+        settled(mesh)
+        mesh.services[API] = Service()
+        mesh.publish()
+        settled(mesh)
+        mesh.hosts[0].writer.close()
+        mesh.engine.kill()
+        yield mesh
+
+
+def settled(mesh: Mesh) -> None:
+    """Wait until the newest manifest names the generation served."""
+    served = mesh.hosts[0].writer.client.served
+    assert served is not None
+    until = time.monotonic() + WITHIN
+    while saved_generation(mesh) != served.generation:
+        assert time.monotonic() < until, "it is not saved"
+        time.sleep(0.005)
+
+
+def test_it_serves_what_it_saved(saved: Mesh) -> None:
+    saved.engine.start()
+    assert answered(saved) == 200
+
+
+@pytest.mark.parametrize("part", ["manifest", "snapshot", "keys"])
+@pytest.mark.parametrize("harm", ["torn", "flipped", "empty", "gone", "surplus"])
+def test_a_harmed_generation_gives_way_to_the_one_before(saved: Mesh, part: str, harm: str) -> None:
+    path = newest(saved, part)
+    data = bytearray(path.read_bytes())
+    match harm:
+        case "torn":
+            path.write_bytes(data[: len(data) // 2])
+        case "flipped":
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+        case "empty":
+            path.write_bytes(b"")
+        case "gone":
+            path.unlink()
+        case _:
+            path.write_bytes(data + b"\x00")
+    saved.engine.start()
+    assert answered(saved) == 418
+
+
+def test_with_both_generations_harmed_it_waits_for_an_agent(saved: Mesh) -> None:
+    for path in state(saved).glob("snapshot.*"):
+        path.write_bytes(b"")
+    saved.engine.start()
+    with Writer(saved.engine.socket) as writer:
+        # Identities belong to a realm, which the host section names.
+        writer.apply({sections.HOST: saved.snapshot()[sections.HOST]})
+        writer.identify(saved.credentials(), saved.trust())
+        writer.apply(saved.snapshot())
+        assert answered(saved) == 200
+
+
+def test_its_files_are_its_owners_alone(saved: Mesh) -> None:
+    assert state(saved).stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in state(saved).iterdir()} == {0o600}
+
+
+def state(mesh: Mesh) -> Path:
+    """The engine's directory."""
+    return mesh.engine.socket.parent / "engine"
+
+
+def saved_generation(mesh: Mesh) -> int | None:
+    """What the newest manifest names; None where it is just being replaced."""
+    try:
+        return int(json.loads(newest(mesh, "manifest").read_text().splitlines()[0])["generation"])
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def newest(mesh: Mesh, part: str) -> Path:
+    """The newest file of a part; numbers are padded, so that names are in order."""
+    return max(state(mesh).glob(f"{part}.[0-9]*"))
+
+
+def answered(mesh: Mesh) -> int:
+    """The first answer of an engine that was just started."""
+    until = time.monotonic() + WITHIN
+    while True:
+        try:
+            (response,) = ask(mesh.outbound(), get())
+            return response.status
+        except ConnectionRefusedError:
+            assert time.monotonic() < until, mesh.engine.log.read_text()[-2000:]
+            time.sleep(0.005)
