@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from registry.view import View
-
 from policy.apply import Applied, Found
 from policy.rollout import Fleet, Refused, Rollout
 from registry.model import Endpoint, Presence, State
 from registry.pki.members import Members
+from registry.view import View
 
 Json = dict[str, object]
 
