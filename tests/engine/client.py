@@ -34,7 +34,11 @@ class Wire:
         self._tls: ssl.SSLObject | None = None
         if door.tls is not None:
             self._tls = door.tls.wrap_bio(self._incoming, self._outgoing, server_hostname=door.server_name)
-            self._handshake(self._tls)
+            try:
+                self._handshake(self._tls)
+            except BaseException:
+                self.socket.close()
+                raise
 
     def send(self, data: bytes) -> None:
         """All of it."""
@@ -85,8 +89,7 @@ class Wire:
             try:
                 return tls.read(most)
             except ssl.SSLWantReadError:
-                chunk = self.socket.recv(65536)
-                self._incoming.write(chunk) if chunk else self._incoming.write_eof()
+                self._fill()
 
     def _handshake(self, tls: ssl.SSLObject) -> None:
         while True:
@@ -95,9 +98,13 @@ class Wire:
                 return
             except ssl.SSLWantReadError:
                 self._flush()
-                self._incoming.write(self.socket.recv(65536))
+                self._fill()
             finally:
                 self._flush()
+
+    def _fill(self) -> None:
+        chunk = self.socket.recv(65536)
+        self._incoming.write(chunk) if chunk else self._incoming.write_eof()
 
     def _flush(self) -> None:
         if self._outgoing.pending:

@@ -71,6 +71,10 @@ class Writer:
         self._loop.call_soon_threadsafe(hand)
         self.wait(lambda: all(self.client.in_force(name) == one for name, one in credentials.items()))
 
+    def trust(self, bundles: Mapping[str, tuple[bytes, ...]]) -> None:
+        """Believe these from now on; returns without waiting."""
+        self._loop.call_soon_threadsafe(self.client.trust, Trust(bundles, ()))
+
     def apply(self, snapshot: Mapping[str, object]) -> Served:
         """Offer sections; returns what is served when the engine has acked."""
         self._policy += 1

@@ -161,6 +161,15 @@ def test_an_answer_without_an_end_ends_with_its_client(mesh: Mesh) -> None:
     mesh.api.hang_up()
 
 
+def test_an_application_has_100_fields_and_64_kib_and_the_engines_have_room_for_theirs(mesh: Mesh) -> None:
+    many = OK + b"".join(b"x-%d: a\r\n" % number for number in range(99)) + b"content-length: 0\r\n\r\n"
+    filled = OK + b"x-a: %s\r\ncontent-length: 0\r\n\r\n"
+    for response in (many, filled % (b"a" * (64 * 1024 - len(filled) + 2))):
+        mesh.api.script = answering(response)
+        for door in (mesh.outbound(), mesh.gateway(), mesh.inbound()):
+            assert [one.status for one in ask(door, get())] == [200]
+
+
 _GOOD = (
     OK + b"content-length: 4\r\n\r\nabcd",
     OK + b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n",
