@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -17,15 +16,6 @@ MIB = 1024 * 1024
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
 GROWTH = 64 * MIB
 """How much an engine may grow while it carries much more: its buffers are bounded per connection."""
-
-
-def resident(mesh: Mesh) -> int:
-    """Bytes of memory the engine has now."""
-    pid = mesh.engine.pid
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(f"no VmRSS of {pid}")
 
 
 def swallow(sizes: list[int]) -> Callable[[Talk], None]:
@@ -58,14 +48,14 @@ def pour(size: int) -> Callable[[Talk], None]:
 def test_a_hundred_megabytes_go_up_in_bounded_memory(mesh: Mesh) -> None:
     sizes: list[int] = []
     mesh.api.script = swallow(sizes)
-    before = resident(mesh)
+    before = mesh.engine.resident
     with connected(mesh.outbound()) as wire:
         wire.send(get(method="POST", body=None)[:-2] + b"content-length: %d\r\n\r\n" % (100 * MIB))
         for _ in range(100):
             wire.send(b"a" * MIB)
         assert wire.until(1)[0].status == 200
     assert sizes == [100 * MIB]
-    assert resident(mesh) - before < GROWTH
+    assert mesh.engine.resident - before < GROWTH
 
 
 def test_a_hundred_megabytes_come_down_to_a_reader_who_pauses_in_bounded_memory(mesh: Mesh) -> None:
@@ -88,18 +78,18 @@ def test_a_hundred_megabytes_come_down_to_a_reader_who_pauses_in_bounded_memory(
                 talk.socket.settimeout(10)
 
     mesh.api.script = script
-    before = resident(mesh)
+    before = mesh.engine.resident
     with connected(mesh.outbound()) as wire:
         wire.send(get())
         received = len(wire.read())
         assert stuck.wait(10), "an application whose reader pauses can go on sending"
         assert sent < size
-        assert resident(mesh) - before < GROWTH
+        assert mesh.engine.resident - before < GROWTH
         wire.finish()
         while chunk := wire.read(MIB):
             received += len(chunk)
     assert received > size
-    assert resident(mesh) - before < GROWTH
+    assert mesh.engine.resident - before < GROWTH
 
 
 @pytest.mark.parametrize("port", ["outbound", "gateway", "inbound"])

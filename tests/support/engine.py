@@ -46,6 +46,14 @@ class EngineProcess:
         assert self._process is not None, "the engine is not running"
         return self._process.pid
 
+    @property
+    def resident(self) -> int:
+        """Bytes of memory it has now."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no VmRSS of {self.pid}")
+
     def start(self) -> None:
         """Start it, without waiting."""
         assert self._process is None, "the engine is running"
