@@ -33,7 +33,8 @@ test: setup engine-debug fresh
 
 bench: setup
 	cd proxy/engine && cargo build --profile dist --locked
-	WEFT_ENGINE=$(CARGO_TARGET_DIR)/dist/weft-engine python -m tests.bench
+	@$(TOOLS) install $(CARGO_TARGET_DIR)/dist/weft-engine .tools/bin/weft-engine-dist
+	WEFT_ENGINE=$(CURDIR)/.tools/bin/weft-engine-dist python -m tests.bench
 
 soak: setup
 	WEFT_SOAK=1 pytest tests/contract tests/mesh

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from ops.cli.place import Place, on_mesh, wait_for
+from ops.cli.place import Place, wait_for
+from ops.dev.state import state_directory
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@on_mesh
+@click.option("--state", type=click.Path(path_type=Path), help="Of the development mesh that is meant.")
 @click.option("--service", required=True, help="Its name; others call it by that: web, or shop/web.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Where the name is not written with one.")
 @click.option("--port", required=True, type=click.IntRange(1, 65535), help="Where it listens on loopback.")
@@ -24,7 +26,7 @@ from ops.cli.place import Place, on_mesh, wait_for
 @click.option("--agent", metavar="URL", help="The agent's API, where no development mesh is meant.")
 @click.argument("command", nargs=-1, required=True)
 def run_program(
-    place: Place,
+    state: Path | None,
     service: str,
     namespace: str,
     port: int,
@@ -58,7 +60,8 @@ def run_program(
         path=path,
         command=tuple(command),
     )
-    return wait_for(run(program, agent=(agent or place.endpoints["agent"]).rstrip("/"), say=_say))
+    api = agent or Place(state_directory(state)).endpoints["agent"]
+    return wait_for(run(program, agent=api.rstrip("/"), say=_say))
 
 
 def _say(line: str) -> None:

@@ -24,11 +24,11 @@ class MissingToolError(Exception):
 
 
 def find_engine() -> Path:
-    """`WEFT_ENGINE`, the clone's `.tools/bin`, beside the interpreter, PATH: the first that is there."""
+    """`WEFT_ENGINE` if set; else the clone's `.tools/bin`, beside the interpreter, PATH: the first that is there."""
     named = os.environ.get("WEFT_ENGINE")
     on_path = shutil.which("weft-engine")
     places = [named, CLONE / ".tools/bin/weft-engine", Path(sys.executable).parent / "weft-engine", on_path]
-    found = _first(places)
+    found = _first(places[:1] if named else places)
     if found is None:
         raise MissingToolError(
             "no_engine",
