@@ -80,6 +80,8 @@ def next_steps(mesh: DevMesh) -> list[str]:
         ("weft status", "whether all is well"),
         ("weft demo break errors", "break something; then find it"),
     ]
+    if state != state_directory():
+        rows.insert(0, (f"export WEFT_STATE={state}", "which mesh is meant"))
     width = max(len(command) for command, _ in rows)
     return [
         "Try next, in another terminal (.venv/bin/weft is the command; Ctrl-C here ends everything):",

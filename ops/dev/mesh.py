@@ -28,6 +28,7 @@ from registry import keys
 from registry.store import Store, StoreError
 
 PATIENCE = 30.0
+GIVEN_UP = 6  # deaths of a process that never answered
 LOOK = 0.02
 TOKEN_LIFE = timedelta(hours=1)
 ENTITLED = {HOST: ("*",), GATEWAY_HOST: (f"gateway:{GATEWAY}",)}
@@ -120,16 +121,16 @@ class DevMesh:
     async def _until_ready(self, name: str, url: str) -> None:
         end = time.monotonic() + PATIENCE
         while not await ready(url):
-            if time.monotonic() > end:
+            if time.monotonic() > end or self.supervisor.deaths.get(name, 0) >= GIVEN_UP:
                 raise self.silent(name, url)
             await asyncio.sleep(LOOK)
 
     def silent(self, name: str, url: str) -> DidNotStartError:
         """The error that names a process which does not answer."""
         died = self.supervisor.deaths.get(name, 0)
-        how = f"died {died} times" if died else "runs"
+        how = f"it died {died} times" if died else "it runs"
         log = self.layout.state / "log" / f"{name}.log"
-        return DidNotStartError(f"{name} does not answer at {url} after {PATIENCE:g} s ({how}): see the end of {log}")
+        return DidNotStartError(f"{name} does not answer at {url}: {how}; see the end of {log}")
 
 
 @asynccontextmanager
@@ -203,7 +204,7 @@ async def _connect(layout: Layout) -> Store:
 async def _until_store_answers(mesh: DevMesh) -> None:
     end = time.monotonic() + PATIENCE
     while not await ready(f"{mesh.layout.etcd_url}/health"):
-        if time.monotonic() > end:
+        if time.monotonic() > end or mesh.supervisor.deaths.get("etcd", 0) >= GIVEN_UP:
             raise mesh.silent("etcd", mesh.layout.etcd_url)
         await asyncio.sleep(LOOK)
 

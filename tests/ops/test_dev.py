@@ -141,3 +141,18 @@ def test_a_missing_etcd_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "no_etcd" in done.stderr
     assert "/nowhere/etcd" in done.stderr
+
+
+def test_a_part_that_never_lives_is_named_with_its_log(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    done = subprocess.run(
+        [WEFT, "dev", "--state", state, "--ports", "auto"],
+        env={**os.environ, "WEFT_ENGINE": "/bin/false"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert re.search(r"(engine|gateway) does not answer at http://\S+: it died 6 times", done.stderr)
+    assert str(state / "log") in done.stderr
