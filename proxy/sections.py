@@ -80,9 +80,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """`endpoints/<ns>/<name>`."""
+    """`endpoints/<ns>/<name>`. `outside` the mesh endpoints are spoken to in plain and prove nothing; no service of the mesh is."""
 
     endpoints: tuple[Endpoint, ...] = ()
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""nginx and HAProxy as the engine's peers: one worker each, keep-alive on both sides, access log off."""
+"""nginx and HAProxy as the engine's peers: one worker each, keep-alive on both sides, access log off, no temporary files.
+
+The application behind all of them is an nginx too: it answers `/<bytes>` in plain on one port and over mutual TLS on another.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,20 @@ class Running:
     """A proxy that listens, and the processes whose CPU time is its cost."""
 
     name: str
-    url: str
+    port: int
     pids: tuple[int, ...]
+
+    @property
+    def url(self) -> str:
+        """Of its root, in plain."""
+        return f"http://127.0.0.1:{self.port}/"
 
 
 NGINX = """\
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log crit;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
-  access_log off; keepalive_requests 100000000; keepalive_timeout 3600s; client_body_temp_path {dir}/b;
+  access_log off; proxy_max_temp_file_size 0; keepalive_requests 100000000; keepalive_timeout 3600s; client_body_temp_path {dir}/b;
   proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
   {body}
 }}
@@ -45,7 +53,7 @@ defaults
   timeout server 60s
   http-reuse always
 frontend in
-  bind 127.0.0.1:{port}
+  bind 127.0.0.1:{port}{listen}
   default_backend up
 backend up
   server u 127.0.0.1:{upstream}{tls}
@@ -59,26 +67,43 @@ def missing(program: str) -> str | None:
     return f"{program} is not installed: apt install {program}"
 
 
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where the application answers."""
+
+    plain: int
+    tls: int
+
+
+# Small answers are kept in the configuration; nginx takes no longer ones there.
+RETURNED = (36, 1024)
+SERVED = (64 * 1024, 1024 * 1024)
+
+
 @contextlib.contextmanager
-def upstream(directory: Path, *, port: int, size: int, tls: Files | None) -> Iterator[Running]:
-    """The application behind all of them: nginx answering `size` bytes from memory, with mutual TLS if asked."""
-    secure = ""
-    if tls is not None:
-        secure = (
-            f"ssl_certificate {tls.chain}; ssl_certificate_key {tls.key}; ssl_client_certificate {tls.ca}; "
-            "ssl_verify_client on; ssl_protocols TLSv1.3; ssl_verify_depth 3;"
-        )
-    answer = f'return 200 "{"x" * size}";'
+def upstream(directory: Path, *, ports: Upstream, tls: Files) -> Iterator[Upstream]:
+    """The application: small answers from the configuration, large ones from files, which are best in memory."""
+    files = directory.with_name("files")
+    files.mkdir()
+    files.chmod(0o755)
+    for size in SERVED:
+        (files / str(size)).write_bytes(b"x" * size)
+    answers = " ".join(f'location = /{size} {{ return 200 "{"x" * size}"; }}' for size in RETURNED)
     body = (
-        f"server {{ listen 127.0.0.1:{port}{' ssl' if tls else ''} backlog=4096; {secure} location / {{ {answer} }} }}"
+        "sendfile off; output_buffers 2 512k; open_file_cache max=16; "
+        f"server {{ listen 127.0.0.1:{ports.plain} backlog=4096; "
+        f"listen 127.0.0.1:{ports.tls} ssl backlog=4096; {_terminates(tls)} "
+        f"{answers} location / {{ root {files}; }} }}"
     )
-    with nginx("upstream", directory, body=body, port=port) as running:
-        yield running
+    with nginx("upstream", directory, body=body, port=ports.plain):
+        yield ports
 
 
 @contextlib.contextmanager
-def nginx_proxy(directory: Path, *, port: int, upstream_port: int, tls: Files | None) -> Iterator[Running]:
-    """nginx in front of the upstream."""
+def nginx_proxy(
+    directory: Path, *, port: int, upstream_port: int, tls: Files | None = None, listen: Files | None = None
+) -> Iterator[Running]:
+    """nginx in front of a port: `tls` is what it shows there, `listen` what it shows its own clients; None is plain."""
     secure = ""
     if tls is not None:
         secure = (
@@ -86,14 +111,22 @@ def nginx_proxy(directory: Path, *, port: int, upstream_port: int, tls: Files | 
             f"proxy_ssl_trusted_certificate {tls.ca}; proxy_ssl_name {tls.server_name}; proxy_ssl_server_name on; "
             "proxy_ssl_protocols TLSv1.3; proxy_ssl_verify_depth 3;"
         )
+    accept = f"ssl backlog=4096; {_terminates(listen)}" if listen else "backlog=4096;"
     body = (
         f"upstream u {{ server 127.0.0.1:{upstream_port}; keepalive 512; keepalive_requests 100000000; }} "
-        f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ "
+        f"server {{ listen 127.0.0.1:{port} {accept} location / {{ "
         f"proxy_pass http{'s' if tls else ''}://u; proxy_http_version 1.1; proxy_set_header Connection ''; "
         f"proxy_set_header Host $host; {secure} }} }}"
     )
     with nginx("nginx", directory, body=body, port=port) as running:
         yield running
+
+
+def _terminates(tls: Files) -> str:
+    return (
+        f"ssl_certificate {tls.chain}; ssl_certificate_key {tls.key}; ssl_client_certificate {tls.ca}; "
+        "ssl_verify_client on; ssl_protocols TLSv1.3; ssl_verify_depth 3;"
+    )
 
 
 @contextlib.contextmanager
@@ -102,25 +135,34 @@ def nginx(name: str, directory: Path, *, body: str, port: int) -> Iterator[Runni
     directory.mkdir()
     (directory / "nginx.conf").write_text(NGINX.format(dir=directory, body=body))
     with _process(["nginx", "-e", str(directory / "error.log"), "-c", str(directory / "nginx.conf")], port) as process:
-        yield Running(name, f"http://127.0.0.1:{port}/", tuple(children(process.pid)))
+        yield Running(name, port, tuple(children(process.pid)))
 
 
 @contextlib.contextmanager
-def haproxy(directory: Path, *, port: int, upstream_port: int, tls: Files | None) -> Iterator[Running]:
-    """HAProxy with one thread."""
+def haproxy(
+    directory: Path, *, port: int, upstream_port: int, tls: Files | None = None, listen: Files | None = None
+) -> Iterator[Running]:
+    """HAProxy with one thread in front of a port; `tls` and `listen` as for nginx."""
     directory.mkdir()
-    secure = ""
+    secure = accept = ""
     if tls is not None:
-        pem = directory / "client.pem"
-        pem.touch(mode=0o600)
-        pem.write_text(tls.chain.read_text() + tls.key.read_text())
         secure = (
-            f" ssl verify required ca-file {tls.ca} crt {pem} sni str({tls.server_name}) "
+            f" ssl verify required ca-file {tls.ca} crt {_pem(tls, directory)} sni str({tls.server_name}) "
             f"verifyhost {tls.server_name} ssl-min-ver TLSv1.3"
         )
-    (directory / "haproxy.cfg").write_text(HAPROXY.format(port=port, upstream=upstream_port, tls=secure))
+    if listen is not None:
+        accept = f" ssl crt {_pem(listen, directory)} ca-file {listen.ca} verify required ssl-min-ver TLSv1.3"
+    (directory / "haproxy.cfg").write_text(HAPROXY.format(port=port, upstream=upstream_port, tls=secure, listen=accept))
     with _process(["haproxy", "-db", "-f", str(directory / "haproxy.cfg")], port) as process:
-        yield Running("haproxy", f"http://127.0.0.1:{port}/", (process.pid,))
+        yield Running("haproxy", port, (process.pid,))
+
+
+def _pem(files: Files, directory: Path) -> Path:
+    """Chain and key in one file, as HAProxy wants them."""
+    pem = directory / files.chain.name
+    pem.touch(mode=0o600)
+    pem.write_text(files.chain.read_text() + files.key.read_text())
+    return pem
 
 
 @contextlib.contextmanager
@@ -136,14 +178,14 @@ def _process(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]
         process.communicate(timeout=10)
 
 
-def await_port(port: int, process: subprocess.Popen[bytes], *, within: float = 10.0) -> None:
-    """Return when the port answers; raises with what the process said if it ends first."""
+def await_port(port: int, process: subprocess.Popen[bytes] | None = None, *, within: float = 10.0) -> None:
+    """Return when the port answers; raises with what the process said if `process` ends first."""
     end = time.monotonic() + within
     while time.monotonic() < end:
-        if process.poll() is not None:
+        if process is not None and process.poll() is not None:
             said = process.stderr.read().decode() if process.stderr else ""
             raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {said}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
             return
         time.sleep(0.02)
-    raise RuntimeError(f"{process.args!r} does not listen on {port} after {within:g} s")
+    raise RuntimeError(f"nothing listens on {port} after {within:g} s")

@@ -379,6 +379,10 @@ pub struct Rule {
 pub struct Endpoints {
     /// In no particular order.
     pub endpoints: Vec<Endpoint>,
+    /// A service outside the mesh: its endpoints are spoken to in plain, at their addresses, and prove nothing. Never set for
+    /// a service of the mesh.
+    #[serde(default)]
+    pub outside: bool,
 }
 
 /// One instance. Its state in the engine is keyed by host and instance.

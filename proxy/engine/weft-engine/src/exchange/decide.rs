@@ -59,6 +59,8 @@ pub(super) enum Way {
         /// As whom; `None`: there is no certificate to show.
         identity: Option<Arc<Identity>>,
     },
+    /// To one of a subset, in plain: it is outside the mesh.
+    Outside { subset: Subset },
     /// To the one that was asked for, on this host's loopback.
     Here {
         /// Its place among the members.

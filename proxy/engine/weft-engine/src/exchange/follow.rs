@@ -12,7 +12,7 @@ use super::decide::{Decision, Forward, Plan, Way};
 use crate::h1::Answer;
 use crate::observe::{Event, Label};
 use crate::worker::Worker;
-use crate::world::{Action, Caller, Cluster, Rule, Target, World};
+use crate::world::{Action, Caller, Cluster, Rule, Subset, Target, World};
 
 /// What is needed to follow a rule.
 pub(super) struct Chooser<'a> {
@@ -105,15 +105,22 @@ impl Chooser<'_> {
         let forward = Forward {
             rule: Arc::clone(rule),
             cluster: Arc::clone(cluster),
-            way: Way::Mesh {
-                subset: target.subset,
-                identity: self.world.tls.identity(&self.caller.name).cloned(),
-            },
+            way: self.way(cluster, target.subset),
             timeout: rule.timeout,
             host: rewrite.host.as_deref().map(Box::from),
             max_body: self.max_body,
         };
         decision(cluster.label, Ok(Plan::Forward(forward)))
+    }
+
+    fn way(&self, cluster: &Cluster, subset: Subset) -> Way {
+        if cluster.outside {
+            return Way::Outside { subset };
+        }
+        Way::Mesh {
+            subset,
+            identity: self.world.tls.identity(&self.caller.name).cloned(),
+        }
     }
 
     fn cluster(&self, target: &Target) -> Option<&Arc<Cluster>> {

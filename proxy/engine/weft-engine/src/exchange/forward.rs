@@ -189,7 +189,7 @@ impl Tries<'_> {
     fn place(&self) -> Result<Where, Error> {
         match &self.plan.way {
             Way::Here { member } => Ok(Where::Here(*member)),
-            Way::Mesh { subset, .. } => {
+            Way::Mesh { subset, .. } | Way::Outside { subset } => {
                 let picked =
                     self.worker
                         .pick(&self.plan.cluster, *subset, &self.failed, Instant::now());
@@ -330,11 +330,11 @@ impl Tries<'_> {
         room
     }
 
-    /// What a peer engine says for itself. The application behind it cannot: its engine takes the field off.
+    /// What a peer engine says for itself. The application behind it cannot: its engine takes the field off. Nobody else is one.
     fn peers_reason(&self, scratch: &Scratch) -> Option<Reason> {
         match self.plan.way {
             Way::Mesh { .. } => Reason::parse(scratch.response.get(FieldId::XWeftReason)?),
-            Way::Here { .. } => None,
+            Way::Outside { .. } | Way::Here { .. } => None,
         }
     }
 

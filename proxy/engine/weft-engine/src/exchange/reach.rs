@@ -31,6 +31,7 @@ pub(super) async fn reach(
             (std::net::Ipv4Addr::LOCALHOST, member.endpoint.port).into(),
             None,
         ),
+        Way::Outside { .. } => (member.endpoint.address, None),
         Way::Mesh { identity, .. } => {
             let identity = identity
                 .as_ref()

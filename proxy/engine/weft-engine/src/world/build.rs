@@ -40,6 +40,7 @@ impl Default for Builder {
     fn default() -> Self {
         let nobody = section::Endpoints {
             endpoints: Vec::new(),
+            outside: false,
         };
         Self {
             hosts: Hosts::default(),

@@ -36,6 +36,8 @@ pub(crate) struct Cluster {
     pub(crate) outlier: outlier::Policy,
     /// How it is called.
     pub(crate) traffic: Traffic,
+    /// Whether it is outside the mesh: spoken to in plain, and believed nothing.
+    pub(crate) outside: bool,
     names: Box<[Option<ServerName<'static>>]>,
     subsets: Box<[(Subset, Candidates)]>,
     here: HashMap<Box<str>, usize>,
@@ -86,11 +88,12 @@ impl Cluster {
                 &source.host.trust_domain,
             )
         };
+        let outside = source.endpoints.outside;
         let here = members
             .list()
             .iter()
             .enumerate()
-            .filter(|(_, member)| member.endpoint.host == source.host.name);
+            .filter(|(_, member)| !outside && member.endpoint.host == source.host.name);
         let traffic = source.traffic;
         Self {
             name: Arc::clone(source.name),
@@ -115,6 +118,7 @@ impl Cluster {
             ),
             outlier: outlier::Policy::new(&traffic.outlier),
             traffic: Traffic::new(traffic),
+            outside,
             endpoints: Arc::clone(&source.endpoints),
             bounds: traffic.clone(),
         }

@@ -7,4 +7,5 @@ mod forwarding;
 mod gateway;
 mod identity;
 mod messages;
+mod outside;
 mod resilience;

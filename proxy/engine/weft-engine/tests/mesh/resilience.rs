@@ -2,13 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use weft_model::parse::Section;
-use weft_model::section::*;
-
 use crate::support::app::App;
 use crate::support::free;
 use crate::support::http::Client;
-use crate::support::sections::{endpoint, service};
+use crate::support::sections::{endpoint, endpoints, service};
 use crate::support::stage::Stage;
 
 const POST: &str = "POST /echo HTTP/1.1\r\nHost: api\r\nContent-Length: 5\r\n\r\nhello";
@@ -36,12 +33,9 @@ fn an_instance_whose_application_died_is_told_by_its_engine_and_another_one_answ
     let mut stage = Stage::new();
     let dead = endpoint("far", "api-2", stage.inbound, free().port());
     let both = vec![stage.api(), dead];
-    stage.far_agent.apply(&[(
-        "endpoints/shop/api",
-        Section::Endpoints(Endpoints {
-            endpoints: both.clone(),
-        }),
-    )]);
+    stage
+        .far_agent
+        .apply(&[("endpoints/shop/api", endpoints(both.clone()))]);
     stage.near_endpoints(both);
     for _ in 0..30 {
         let answer = stage.client().ask(POST);
@@ -145,12 +139,9 @@ fn an_endpoint_that_fails_five_times_is_ejected() {
         stage.api(),
         endpoint("far", "api-2", stage.inbound, other.port()),
     ];
-    stage.far_agent.apply(&[(
-        "endpoints/shop/api",
-        Section::Endpoints(Endpoints {
-            endpoints: both.clone(),
-        }),
-    )]);
+    stage
+        .far_agent
+        .apply(&[("endpoints/shop/api", endpoints(both.clone()))]);
     stage.near_endpoints(both);
     for _ in 0..40 {
         stage.get("/status/500");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use weft_model::parse::Section;
 use weft_model::section::*;
 
 use super::pki::TRUST_DOMAIN;
@@ -75,6 +76,14 @@ pub(crate) fn endpoint(host: &str, instance: &str, address: SocketAddr, port: u1
         state: EndpointState::Up,
         suspect: false,
     }
+}
+
+/// The instances of a service of the mesh.
+pub(crate) fn endpoints(endpoints: Vec<Endpoint>) -> Section {
+    Section::Endpoints(Endpoints {
+        endpoints,
+        outside: false,
+    })
 }
 
 pub(crate) fn route(name: &str, action: Action) -> Route {

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use weft_model::parse::Section;
-use weft_model::section::{Endpoint, Endpoints, Listener, Service};
+use weft_model::section::{Endpoint, Listener, Service};
 
 use super::app::App;
 use super::engine::{Agent, Engine};
 use super::free;
 use super::http::{Answer, Client, get};
 use super::pki::Ca;
-use super::sections::{endpoint, host, service};
+use super::sections::{endpoint, endpoints, host, service};
 
 /// Two engines that trust each other, and an application behind the second.
 pub(crate) struct Stage {
@@ -49,7 +49,7 @@ impl Stage {
         };
         stage.far_agent.trust(&[&stage.ca], &[]);
         stage.near_agent.trust(&[&stage.ca], &[]);
-        let endpoints = vec![stage.api()];
+        let instances = vec![stage.api()];
         stage.far_agent.apply(&[
             ("host", Section::Host(host("far"))),
             (
@@ -57,12 +57,7 @@ impl Stage {
                 Section::Listener(Listener::Inbound { address: inbound }),
             ),
             ("service/shop/api", Section::Service(api.clone())),
-            (
-                "endpoints/shop/api",
-                Section::Endpoints(Endpoints {
-                    endpoints: endpoints.clone(),
-                }),
-            ),
+            ("endpoints/shop/api", endpoints(instances.clone())),
         ]);
         stage
             .far_agent
@@ -76,10 +71,7 @@ impl Stage {
             ("host", Section::Host(host("near"))),
             ("listener/out", Section::Listener(listener)),
             ("service/shop/api", Section::Service(api)),
-            (
-                "endpoints/shop/api",
-                Section::Endpoints(Endpoints { endpoints }),
-            ),
+            ("endpoints/shop/api", endpoints(instances)),
         ]);
         stage
             .near_agent
@@ -93,11 +85,9 @@ impl Stage {
     }
 
     /// Tells the caller's engine who there is.
-    pub(crate) fn near_endpoints(&mut self, endpoints: Vec<Endpoint>) {
-        self.near_agent.apply(&[(
-            "endpoints/shop/api",
-            Section::Endpoints(Endpoints { endpoints }),
-        )]);
+    pub(crate) fn near_endpoints(&mut self, instances: Vec<Endpoint>) {
+        self.near_agent
+            .apply(&[("endpoints/shop/api", endpoints(instances))]);
     }
 
     /// Tells the caller's engine how to call.
