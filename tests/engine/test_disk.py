@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_with_both_generations_harmed_it_waits_for_an_agent(saved: Mesh) -> None
         writer.identify(saved.credentials(), saved.trust())
         writer.apply(saved.snapshot())
         assert answered(saved) == 200
+
+
+def test_a_port_that_was_taken_meanwhile_costs_itself_only(saved: Mesh) -> None:
+    with socket.create_server(("127.0.0.1", saved.gateway().port)):
+        saved.engine.start()
+        assert answered(saved) == 200
+    with Writer(saved.engine.socket) as writer:
+        writer.apply(saved.snapshot())
+    (response,) = ask(saved.gateway(), get())
+    assert response.status == 200, "the next agent asks for it again"
 
 
 def test_its_files_are_its_owners_alone(saved: Mesh) -> None:

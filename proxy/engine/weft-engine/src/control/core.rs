@@ -31,6 +31,9 @@ pub(crate) struct Core {
     serving: Arc<AtomicBool>,
 }
 
+/// Marks a generation that is less than what it was on disk.
+const PARTIAL: u64 = 1 << 62;
+
 // === impl Core ===
 
 impl Core {
@@ -78,12 +81,38 @@ impl Core {
                 tracing::warn!(identity = %name, error = %message, "an identity on disk cannot be used");
             }
         }
-        match self.apply(change).await {
-            Ok(generation) => tracing::info!(generation, "serving what was on disk"),
-            Err(nack) => tracing::error!(
-                ?nack,
-                "the snapshot on disk cannot be served; waiting for the agent"
-            ),
+        self.serve_what_can_be(change).await;
+    }
+
+    /// A port that somebody else took meanwhile costs itself only: the rest is served, under a generation that no agent
+    /// knows, so that the next one starts anew and asks for that port again.
+    async fn serve_what_can_be(&mut self, mut change: Change) {
+        loop {
+            let nack = match self.apply(&change).await {
+                Ok(generation) => {
+                    tracing::info!(generation, "serving what was on disk");
+                    return;
+                }
+                Err(nack) => nack,
+            };
+            match &nack {
+                FromEngine::Nack {
+                    section,
+                    code,
+                    message,
+                    ..
+                } if code == "bind_failed" && change.set.remove(section).is_some() => {
+                    tracing::error!(%section, %message, "a listener on disk cannot be opened and is left out");
+                    change.generation |= PARTIAL;
+                }
+                _ => {
+                    tracing::error!(
+                        ?nack,
+                        "the snapshot on disk cannot be served; waiting for the agent"
+                    );
+                    return;
+                }
+            }
         }
     }
 
@@ -93,7 +122,7 @@ impl Core {
             // Whoever asked may be gone; what was done stays done.
             match ask {
                 Ask::Apply { change, answer } => {
-                    let said = match self.apply(change).await {
+                    let said = match self.apply(&change).await {
                         Ok(generation) => FromEngine::Ack { generation },
                         Err(nack) => nack,
                     };
@@ -128,7 +157,7 @@ impl Core {
         }
     }
 
-    async fn apply(&mut self, change: Change) -> Result<u64, FromEngine> {
+    async fn apply(&mut self, change: &Change) -> Result<u64, FromEngine> {
         let generation = change.generation;
         if !change.reset && change.base != self.world.generation {
             let message = format!(
