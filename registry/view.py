@@ -61,6 +61,10 @@ class View:
     instances: Mapping[ServiceName, Mapping[str, Known]] = field(default_factory=dict)
     hosts: Mapping[str, KnownHost] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
+    _infos: dict[ServiceName, tuple[Mapping[str, Known], ServiceInfo]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """What `services` computed, by the table it was computed from; handed on, since most tables outlive a view."""
 
     @classmethod
     def empty(cls) -> View:
@@ -94,7 +98,7 @@ class View:
 
     def services(self) -> Mapping[ServiceName, ServiceInfo]:
         """Every service with an instance whose key is there or was lost; its oldest instance says what it speaks."""
-        return {name: _info(table.values()) for name, table in sorted(self.instances.items()) if table}
+        return {name: self._info(name, table) for name, table in sorted(self.instances.items()) if table}
 
     def endpoints(self, service: ServiceName, *, now: float) -> tuple[Endpoint, ...]:
         """The service's endpoints by instance id; those that are gone are left out."""
@@ -109,6 +113,12 @@ class View:
             for service, table in self.instances.items()
         }
         return replace(self, instances={service: table for service, table in kept.items() if table})
+
+    def _info(self, name: ServiceName, table: Mapping[str, Known]) -> ServiceInfo:
+        kept = self._infos.get(name)
+        if kept is None or kept[0] is not table:
+            kept = self._infos[name] = table, _info(table.values())
+        return kept[1]
 
     def _presence(self, known: Known, *, now: float) -> Presence:
         host = self.hosts.get(known.instance.host)
@@ -152,6 +162,7 @@ class _Change:
         self._copied: set[ServiceName] = set()
         self._hosts = dict(before.hosts)
         self._invalid = dict(before.invalid)
+        self._infos = before._infos
 
     def take(self, event: Event, *, lost_at: Revision, now: float) -> None:
         self._invalid.pop(event.key, None)
@@ -168,7 +179,7 @@ class _Change:
         self._invalid = {key: why for key, why in self._invalid.items() if key in present}
 
     def view(self, revision: Revision) -> View:
-        return View(revision, self._instances, self._hosts, self._invalid)
+        return View(revision, self._instances, self._hosts, self._invalid, self._infos)
 
     def _instance(self, event: Event, *, lost_at: Revision, now: float) -> None:
         service, name = keys.parse_instance(event.key)
@@ -183,6 +194,7 @@ class _Change:
             table.pop(name, None)
             if not table:
                 del self._instances[service]
+                self._infos.pop(service, None)
         else:
             table[name] = Known(record, event.item.create_revision)
 
