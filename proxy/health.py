@@ -127,13 +127,15 @@ class Checks:
         return f"Checks({ {key: one.health.state.value for key, one in self._running.items()} })"
 
     def watch(self, key: str, target: Target, *, known: State) -> None:
-        """Ask from now on; `known` is what the last life of this agent had found."""
+        """Ask from now on; `known` is what the instance is taken for until answers change it."""
         before = self._running.get(key)
         if before is not None:
             if before.target == target:
                 return
             before.task.cancel()
-        health = Health(state=known) if before is None else replace(before.health, streak=0)
+        health = Health(state=known)
+        if before is not None and before.health.state is known:
+            health = replace(before.health, streak=0)
         beat = asyncio.Event()
         self._running[key] = _Running(target, health, asyncio.create_task(self._run(key)), beat)
 

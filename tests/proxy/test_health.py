@@ -116,6 +116,19 @@ async def test_only_changes_of_state_are_told() -> None:
 
 
 @pytest.mark.anyio
+async def test_an_instance_that_was_up_and_starts_anew_elsewhere_is_up_again_once_it_answers_there() -> None:
+    up = asyncio.Event()
+    checks = Checks(lambda key, health: up.set() if health.state is State.UP else None)
+    async with application() as before, application() as port:
+        checks.watch("shop/api/api-1", Target(before, CHECK), known=State.UP)
+        checks.watch("shop/api/api-1", Target(port, CHECK), known=State.STARTING)
+        assert checks.known["shop/api/api-1"].state is State.STARTING
+        async with asyncio.timeout(5):
+            await up.wait()
+    await checks.close()
+
+
+@pytest.mark.anyio
 async def test_a_ttl_check_goes_down_when_the_beats_end() -> None:
     down = asyncio.Event()
     checks = Checks(lambda key, health: down.set() if health.state is State.DOWN else None)
