@@ -79,6 +79,7 @@ class _Sent:
     generation: int
     desired: Desired
     snapshot: Snapshot
+    answer_by: float
 
 
 class EngineClient:
@@ -103,6 +104,7 @@ class EngineClient:
         self._desired: Desired | None = None
         self._base: Snapshot | None = None
         self._sent: _Sent | None = None
+        self._bind_again: float | None = None
         self._generation = 0
         self._credentials: dict[str, Credential] = {}
         self._trust: Trust | None = None
@@ -158,7 +160,7 @@ class EngineClient:
             try:
                 await self._connection()
             except (OSError, EOFError, TimeoutError, EngineError, frames.InvalidFrame) as error:
-                if self.welcome is not None:
+                if self._base is not None:  # one that only says welcome, and then fails, is not asked without end
                     pause, said = RECONNECT_FIRST, ""
                 text = str(error) or type(error).__name__
                 if text != said:
@@ -170,7 +172,7 @@ class EngineClient:
 
     def _away(self) -> None:
         self.welcome = None
-        self._base = self._sent = None
+        self._base = self._sent = self._bind_again = None
         self._refusals = {}
         self._told = {}
         self._epochs = {}
@@ -218,6 +220,7 @@ class EngineClient:
             for frame in self._identity_frames():
                 writer.write(frame)
             if self._sent is None:
+                self._ask_for_ports_again()
                 apply = self._apply_frame()
                 if apply is not None:
                     writer.write(apply)
@@ -226,16 +229,21 @@ class EngineClient:
     async def _something_to_say(self) -> None:
         """Return when there may be something to send; raises `EngineError` when an apply stays without an answer."""
         waiting = self._sent
-        bound = any(refusal.code == "bind_failed" for refusal in self._refusals.values())
+        until = self._bind_again if waiting is None else waiting.answer_by
         try:
-            async with asyncio.timeout(ANSWER_WITHIN if waiting else BIND_AGAIN if bound else None):
+            async with asyncio.timeout_at(until):
                 await self._wake.wait()
         except TimeoutError as error:
             if waiting is not None and self._sent is waiting:
                 text = f"the engine has not answered generation {waiting.generation} for {ANSWER_WITHIN:.0f} s"
                 raise EngineError(text) from error
-            self._refusals = {name: one for name, one in self._refusals.items() if one.code != "bind_failed"}
         self._wake.clear()
+
+    def _ask_for_ports_again(self) -> None:
+        """Take back the refusals for want of a port, once it is time to; however many changes there are meanwhile."""
+        if self._bind_again is not None and self._bind_again <= asyncio.get_running_loop().time():
+            self._bind_again = None
+            self._refusals = {name: one for name, one in self._refusals.items() if one.code != "bind_failed"}
 
     def _identity_frames(self) -> Sequence[bytes]:
         found: list[bytes] = []
@@ -266,7 +274,8 @@ class EngineClient:
             return None
         self._generation += 1
         base = self._generation - 1
-        self._sent = _Sent(self._generation, desired, snapshot)
+        now = asyncio.get_running_loop().time()
+        self._sent = _Sent(self._generation, desired, snapshot, now + ANSWER_WITHIN)
         return frames.encode(
             "apply",
             {
@@ -329,6 +338,8 @@ class EngineClient:
             value = sent.desired.snapshot[nack.section]
             refusal = Refusal(nack.section, nack.code, nack.path, nack.message, value)
             self._refusals = refuse(self._refusals, sent.desired.snapshot, refusal)
+            if nack.code == "bind_failed":
+                self._bind_again = asyncio.get_running_loop().time() + BIND_AGAIN
         else:
             raise EngineError(f"the engine refuses the whole snapshot: {nack.code}: {nack.message}")
         self._wake.set()

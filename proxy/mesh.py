@@ -191,10 +191,13 @@ class Mesh:
 
     def _prune(self) -> None:
         """Forget the lost instances that nobody would call any more."""
-        for key in list(self._lost):
-            service, instance = keys.parse_instance(key)
-            if not any(endpoint.instance == instance for endpoint in self.endpoints(service)):
-                del self._lost[key]
+        places = {key: keys.parse_instance(key) for key in self._lost}
+        called = {
+            (service, endpoint.instance)
+            for service in {service for service, _ in places.values()}
+            for endpoint in self.endpoints(service)
+        }
+        self._lost = {key: item for key, item in self._lost.items() if places[key] in called}
 
     def _encode(self) -> bytes:
         self._prune()

@@ -21,6 +21,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from registry.model import Protocol
 from registry.names import DEFAULT_NAMESPACE, InvalidName, ServiceName, check_name
 
+SHORTEST = 0.01
+"""No check is to keep a host busy, and no length of time is to be lost when it is kept in milliseconds."""
 DEREGISTER_AFTER = 86_400.0
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -94,9 +96,10 @@ class Registration:
 def seconds(text: str) -> float:
     """The seconds in `250ms`, `15s`, `24h`; raises `ValueError` that says what to write."""
     found = _DURATION.fullmatch(text)
-    if found is None or float(found[1]) == 0:
-        raise ValueError("a duration above zero, such as 500ms, 15s or 24h")
-    return float(found[1]) * _SECONDS[found[2]]
+    length = float(found[1]) * _SECONDS[found[2]] if found is not None else 0.0
+    if length < SHORTEST:
+        raise ValueError("a duration of at least 10ms, such as 500ms, 15s or 24h")
+    return length
 
 
 def _duration(text: str) -> str:
@@ -285,6 +288,12 @@ _FIELDS = tuple(
     sorted({*RegistrationBody.model_fields, *CheckBody.model_fields, *UpstreamBody.model_fields, "id", "service"})
 )
 
+_IN_OUR_WORDS = {
+    "model_type": "a JSON object",
+    "model_attributes_type": "a JSON object",
+    "string_pattern_mismatch": "a path such as /healthz: a slash, then visible ASCII characters",
+}
+
 
 def _problem(error: Mapping[str, object]) -> Problem:
     """What pydantic found, in our words."""
@@ -299,6 +308,8 @@ def _problem(error: Mapping[str, object]) -> Problem:
         return Problem("unknown_field", path, repr(field_name), "a field of a registration", fix)
     if kind == "missing":
         return Problem("missing_field", path, "nothing", "this field", f"add {where[-1]!r}")
-    expected = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = _IN_OUR_WORDS.get(kind) or str(error["msg"]).removeprefix("Value error, ").removeprefix(
+        "Input should be "
+    )
     fix = "quote it" if kind == "string_type" else f"write {expected}"
     return Problem("invalid_value", path, found, expected, fix)

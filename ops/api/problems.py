@@ -79,13 +79,19 @@ def to_problem(error: Exception) -> ProblemError:
                 code=error.code,
                 title="etcd does not answer",
                 detail=str(error),
-                fix="try again; weft check says which member is away",
+                fix="try again; `weft status` says which member is away",
             )
         case StoreError():
             return ProblemError(status=503, code=error.code, title="etcd refused", detail=str(error))
         case HTTPException():
             code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-            return ProblemError(status=error.status_code, code=code, title=error.detail, detail=error.detail)
+            return ProblemError(
+                status=error.status_code,
+                code=code,
+                title=error.detail,
+                detail=error.detail,
+                fix="every path and its methods are in /v1/openapi.json",
+            )
     raise error
 
 

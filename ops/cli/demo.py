@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.cli.dev import mesh_options, told
-from ops.cli.place import wait_for
+from ops.cli.place import Place, wait_for
 from ops.dev.state import state_directory
 
 if TYPE_CHECKING:
@@ -61,10 +61,9 @@ def break_(what: str, state: Path | None, restore: bool) -> None:
     etcd     etcd is killed and not started again
     """
     from ops.demo.trouble import make, mend
-    from ops.dev.state import read_endpoints
 
     where = state_directory(state)
-    endpoints = read_endpoints(where)
+    endpoints = Place(where).endpoints
     for line in wait_for(mend(what, where, endpoints) if restore else make(what, where, endpoints)):
         click.echo(line)
 

@@ -61,8 +61,10 @@ def wait(place: Place, revision: int, timeout: str, live: bool) -> None:
     if found.outcome is Outcome.DONE:
         click.echo(f"revision {revision} is live on {', '.join(found.current) or 'no host: none has joined'}")
         return
-    code = "refused" if found.outcome is Outcome.REFUSED else "not_live"
-    raise Fault(code, f"revision {revision} is not live after {timeout}: {'; '.join(missing(found))}")
+    why = "; ".join(missing(found))
+    if found.outcome is Outcome.REFUSED:
+        raise Fault("refused", f"revision {revision} is not live: {why}")
+    raise Fault("not_live", f"revision {revision} is not live after {timeout}: {why}")
 
 
 def missing(found: Rollout) -> list[str]:

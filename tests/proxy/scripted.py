@@ -15,7 +15,10 @@ Frame = dict[str, Any]
 
 
 class Scripted:
-    """One engine: remembers frames, serves sections, refuses those whose bytes are in `bad`, holds acks on request."""
+    """One engine: remembers frames, serves sections, refuses those whose bytes are in `bad`, holds acks on request.
+
+    What it says of a refusal is `bad_code`; with `bad_section` it names that one instead of the one that is bad.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,6 +26,8 @@ class Scripted:
         self.sections: dict[str, bytes] = {}
         self.base = 0
         self.bad: set[bytes] = set()
+        self.bad_code = "invalid_section"
+        self.bad_section: str | None = None
         self.schema = 1
         self.answering = asyncio.Event()
         self.answering.set()
@@ -79,7 +84,8 @@ class Scripted:
             return "nack", nack
         for name, value in frame["set"].items():
             if value in self.bad:
-                return "nack", {**nack, "section": name, "code": "invalid_section", "path": "routes[0]"}
+                said = name if self.bad_section is None else self.bad_section
+                return "nack", {**nack, "section": said, "code": self.bad_code, "path": "routes[0]"}
         kept = {} if frame["reset"] else self.sections
         self.sections = {name: value for name, value in {**kept, **frame["set"]}.items() if name not in frame["delete"]}
         self.base = frame["generation"]

@@ -117,6 +117,33 @@ async def test_a_restarted_agent_knows_what_was_accepted_before(tmp_path: Path) 
         assert engine.sections["service/shop/api"] == b"good"
 
 
+async def test_a_port_in_use_is_asked_for_again_however_many_changes_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.engine.BIND_AGAIN", 0.2)
+    async with pair(tmp_path) as (engine, client):
+        engine.bad, engine.bad_code = {b"taken"}, "bind_failed"
+        client.engine.offer(desired(1, host=b"h", api=b"taken"))
+        await serving(client, 1)
+        engine.bad = set()
+        policy = 1
+        async with asyncio.timeout(5):
+            while engine.sections["service/shop/api"] != b"taken":
+                policy += 1
+                client.engine.offer(desired(policy, host=b"h", api=b"taken", web=str(policy).encode()))
+                await serving(client, policy)
+        await client.until(lambda: client.engine.served is not None and client.engine.served.refused == ())
+
+
+async def test_an_engine_that_refuses_everything_is_not_asked_without_end(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (engine, client):
+        engine.bad, engine.bad_section = {b"h"}, ""
+        began = asyncio.get_running_loop().time()
+        client.engine.offer(desired(1, host=b"h"))
+        await client.until(lambda: len(engine.applies()) >= 6)
+        assert asyncio.get_running_loop().time() - began > 0.6, "the pauses double: five of them take at least 0.775 s"
+
+
 async def test_a_wrong_base_is_answered_by_a_reset(tmp_path: Path) -> None:
     async with pair(tmp_path) as (engine, client):
         client.engine.offer(desired(1, host=b"h"))

@@ -135,6 +135,7 @@ async def test_a_registration_is_made_once_and_then_found_again() -> None:
         ({"port": 8080, "check": {"http": "/", "tcp": True}}, "invalid_value", "check"),
         ({"port": 8080, "check": {"http": "/a\r\nx: y"}}, "invalid_value", "check.http"),
         ({"port": 8080, "check": {"tcp": True, "interval": "5"}}, "invalid_value", "check.interval"),
+        ({"port": 8080, "check": {"tcp": True, "interval": "1ms"}}, "invalid_value", "check.interval"),
         ({"port": 8080, "upstreams": [{"service": "A"}]}, "invalid_name", "upstreams[0].service"),
         ({"port": 8080, "upstreams": [{"service": "a"}, {"service": "default/a"}]}, "duplicate", "upstreams[1]"),
         ({"port": 8080, "namespace": "UP"}, "invalid_name", "namespace"),
