@@ -80,12 +80,12 @@ def failed(error: BaseException) -> int:
     """Say what went wrong in one line; the exit code it means."""
     from ops.cli.codes import exit_code
 
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = _told(error)
     code = getattr(error, "code", None)
     if not isinstance(code, str):
         if isinstance(error, OSError):
-            click.echo(f"error: {error} [os_error]", err=True)
+            said = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+            click.echo(f"error: {said} [os_error]", err=True)
             return 1
         import traceback
 
@@ -96,6 +96,14 @@ def failed(error: BaseException) -> int:
         return BUG
     click.echo(f"error: {_line(error, code)}", err=True)
     return exit_code(code)
+
+
+def _told(error: BaseException) -> BaseException:
+    """The one error to speak of: of several at once a bug before all, else the first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    several = [_told(one) for one in error.exceptions]
+    return next((one for one in several if not isinstance(getattr(one, "code", None), str)), several[0])
 
 
 def _line(error: BaseException, code: str) -> str:

@@ -100,6 +100,7 @@ CODES = {
             "invalid_compiled", 4, "A compiled value cannot be read.", "Upgrade this program; restart the controller."
         ),
         Code("invalid_ack", 4, "An ack/ key cannot be read.", "Upgrade this program; its agent writes it again."),
+        Code("state_path_too_long", 2, "A Unix socket's name has at most 107 bytes.", "Choose a shorter --state."),
         Code("os_error", 1, "The system refused something.", "The message says which file or address, and why."),
         Code("bug", 70, "Weft did what it should not.", "Report it with what was printed."),
     )

@@ -22,6 +22,9 @@ GATEWAY_HOST = "dev-gw-edge"
 CONTROLLER = "dev"
 ROOT = "/weft/"
 ADDRESS = "127.0.0.1"
+ENGINE_SOCKET = "engine/engine.sock"
+GATEWAY_SOCKET = "gateway/engine/engine.sock"
+SOCKETS = (ENGINE_SOCKET, GATEWAY_SOCKET)
 LEADER_TTL = "3s"
 """After kill -9 of everything the next controller waits this long for the old leader; there is but one candidate here."""
 
@@ -72,11 +75,11 @@ class Layout:
         controllers = f"https://{ADDRESS}:{ports.hosts}"
         return {
             self._config("engine"): _toml(
-                {"state_dir": state / "engine", "socket": state / "engine" / "engine.sock"},
+                {"state_dir": state / "engine", "socket": state / ENGINE_SOCKET},
                 admin={"listen": f"{ADDRESS}:{ports.metrics}"},
             ),
             self._config("gateway"): _toml(
-                {"state_dir": state / "gateway/engine", "socket": state / "gateway/engine/engine.sock"},
+                {"state_dir": state / "gateway/engine", "socket": state / GATEWAY_SOCKET},
                 admin={"listen": f"{ADDRESS}:{ports.gateway_metrics}"},
             ),
             self._config("controller"): _toml(
@@ -90,7 +93,7 @@ class Layout:
             self._config("agent"): _toml(
                 {"host": HOST, "advertise": ADDRESS, "state_dir": state / "agent"},
                 api={"listen": f"{ADDRESS}:{ports.agent}"},
-                engine={"socket": state / "engine" / "engine.sock"},
+                engine={"socket": state / ENGINE_SOCKET},
                 inbound={"port": ports.inbound},
                 etcd=etcd,
                 controllers={"urls": [controllers], "token_file": self.tokens[HOST]},
@@ -98,7 +101,7 @@ class Layout:
             self._config("gateway_agent"): _toml(
                 {"host": GATEWAY_HOST, "advertise": ADDRESS, "state_dir": state / "gateway/agent"},
                 api={"listen": f"{ADDRESS}:{ports.gateway_agent}"},
-                engine={"socket": state / "gateway/engine/engine.sock"},
+                engine={"socket": state / GATEWAY_SOCKET},
                 etcd=etcd,
                 controllers={"urls": [controllers], "token_file": self.tokens[GATEWAY_HOST]},
                 gateway={"name": GATEWAY},

@@ -3,13 +3,14 @@
 Everything starts at once, because each part waits for what it needs by itself: etcd, the engines and the samples' hosts
 come up while the certificate authority is being made. When all answer, `endpoints.json` is written.
 
-How it fails: `MeshRunsError` where another `weft dev` holds the directory, `NoPortError`, `MissingToolError`, and
-`DidNotStartError`, which names the process that does not answer and its log.
+How it fails: `MeshRunsError` where another `weft dev` holds the directory, `LongStatePathError`, `NoPortError`,
+`MissingToolError`, and `DidNotStartError`, which names the process that does not answer and its log.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from ops.dev import documents, tools
 from ops.dev.http import ready
-from ops.dev.layout import ADDRESS, GATEWAY, GATEWAY_HOST, HOST, ROOT, TRUST_DOMAIN, Layout
+from ops.dev.layout import ADDRESS, GATEWAY, GATEWAY_HOST, HOST, ROOT, SOCKETS, TRUST_DOMAIN, Layout
 from ops.dev.ports import claim_ports
 from ops.dev.state import Endpoints, held, write_endpoints
 from ops.dev.supervisor import Supervisor
@@ -30,6 +31,7 @@ from registry.store import Store, StoreError
 PATIENCE = 30.0
 GIVEN_UP = 6  # deaths of a process that never answered
 LOOK = 0.02
+LONGEST_SOCKET = 107  # bytes: sun_path of unix(7), but for the zero at its end
 TOKEN_LIFE = timedelta(hours=1)
 ENTITLED = {HOST: ("*",), GATEWAY_HOST: (f"gateway:{GATEWAY}",)}
 
@@ -38,6 +40,12 @@ class DidNotStartError(Exception):
     """A process of the mesh does not answer."""
 
     code = "did_not_start"
+
+
+class LongStatePathError(Exception):
+    """The sockets of a mesh would have longer names than Unix sockets may have."""
+
+    code = "state_path_too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,9 @@ class DevMesh:
 async def running(options: Options) -> AsyncIterator[DevMesh]:
     """A mesh for as long as the scope lasts; every process of it is gone afterwards."""
     state = options.state
+    too_long = max(len(os.fsencode(state / socket)) for socket in SOCKETS) - LONGEST_SOCKET
+    if too_long > 0:
+        raise LongStatePathError(f"{state} is {too_long} bytes too long to hold Unix sockets: choose a shorter --state")
     async with AsyncExitStack() as scope:
         scope.enter_context(held(state))
         engine, etcd = tools.find_engine(), tools.find_etcd()

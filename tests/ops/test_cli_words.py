@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from ops.cli.app import run
+from ops.cli.app import failed, run
 from ops.cli.codes import CODES, Fault, every, explain
 from ops.cli.commands import COMMANDS
 from ops.cli.reasons import TLS_REASONS
@@ -26,7 +26,7 @@ HEAVY = ("asyncio", "cryptography", "grpc", "msgpack", "orjson", "prometheus_cli
 
 def test_help_loads_click_and_nothing_heavy() -> None:
     script = (
-        "import sys; from ops.cli.app import run; code = run(['--help']); "
+        "import sys; from ops.cli.app import failed, run; code = run(['--help']); "
         f"found = [m for m in {HEAVY!r} if m in sys.modules]; sys.exit(repr(found) if found or code else 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -117,6 +117,22 @@ def test_every_word_of_a_failed_handshake_is_explained() -> None:
     words = re.findall(r'Self::\w+ => "(\w+)"', source)
     assert "unknown_ca" in words
     assert set(words) <= set(TLS_REASONS)
+
+
+def test_of_several_errors_at_once_one_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    inner = ExceptionGroup("some", [Fault("no_mesh", "first"), Fault("refused", "second")])
+    assert failed(ExceptionGroup("all", [inner, Fault("refused", "third")])) == CODES["no_mesh"].exit
+    assert capsys.readouterr().err == "error: first [no_mesh]\n"
+
+
+def test_of_several_errors_a_bug_is_the_one_to_speak_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failed(ExceptionGroup("all", [Fault("no_mesh", "first"), KeyError("second")])) == CODES["bug"].exit
+    assert "KeyError: 'second' [bug]" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_had_is_named_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failed(FileNotFoundError(2, "No such file or directory", "/nowhere")) == 1
+    assert capsys.readouterr().err == "error: /nowhere: No such file or directory [os_error]\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

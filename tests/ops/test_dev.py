@@ -143,6 +143,17 @@ def test_a_missing_etcd_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert "/nowhere/etcd" in done.stderr
 
 
+def test_a_state_directory_whose_sockets_would_be_too_long_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    state = tmp_path / ("x" * 100)
+    done = subprocess.run(
+        [WEFT, "dev", "--state", state, "--ports", "auto"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "bytes too long" in done.stderr
+    assert not state.exists()
+
+
 def test_a_part_that_never_lives_is_named_with_its_log(tmp_path: Path) -> None:
     state = tmp_path / "state"
     done = subprocess.run(
