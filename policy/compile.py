@@ -134,15 +134,18 @@ class _Compiler:
     def service(self, service: ServiceName) -> compiled.Service:
         facts = self.services.get(service)
         traffic = self.traffic_of(service)
+        protocol = facts.protocol if facts else Protocol.HTTP
+        documents = self.documents.routes.get(service, ()) if protocol is not Protocol.TCP else ()
         return compiled.Service(
-            protocol=facts.protocol.value if facts else Protocol.HTTP.value,
-            routes=routes.of_service(service, self.documents.routes.get(service, ()), traffic),
+            protocol=protocol.value,
+            routes=routes.of_service(service, documents, traffic),
             traffic=traffic,
             access=access.access(
                 self.documents.access.get(service, ()),
                 namespace=service.namespace,
                 default=base_of(self.settings, service.namespace).access,
                 closed=service in self.documents.closed,
+                requests=protocol is not Protocol.TCP,
             ),
         )
 
@@ -187,11 +190,28 @@ class _Compiler:
         if service is not None and self._registered(ServiceName(namespace, service)) is None:
             said = f"nobody has registered the service {namespace}/{service}: the document waits for it"
             yield document.diagnose("matches_nothing", said, "spec", "service")
+        elif service is not None:
+            yield from self._request_notes(document, ServiceName(namespace, service))
         if isinstance(spec, RouteSpec):
             if spec.gateway is not None and spec.gateway not in self.documents.gateways:
                 said = f"there is no Gateway {spec.gateway!r} in force in the namespace mesh: the route waits for it"
                 yield document.diagnose("unknown_gateway", said, "spec", "gateway")
             yield from self._target_notes(document, spec)
+
+    def _request_notes(self, document: Document, service: ServiceName) -> Iterable[Diagnostic]:
+        """What looks at requests of a service that has none."""
+        if self.services[service].protocol is not Protocol.TCP:
+            return
+        said = f"{service} is a tcp service: its bytes are no requests that"
+        if isinstance(document.spec, RouteSpec):
+            yield document.diagnose("never_matches", f"{said} a route could match", "spec", "service")
+        if isinstance(document.spec, AccessSpec):
+            for index, rule in enumerate(document.spec.rules):
+                if access.looks_at_requests(rule):
+                    detail = (
+                        f"{said} methods or paths could match: the rule matches nobody, and does not open the service"
+                    )
+                    yield document.diagnose("never_matches", detail, "spec", "rules", index)
 
     def _target_notes(self, document: Document, spec: RouteSpec) -> Iterable[Diagnostic]:
         for index, rule in enumerate(spec.rules):
@@ -202,6 +222,9 @@ class _Compiler:
                 if facts is None:
                     yield document.diagnose("unknown_target", f"nobody has registered the service {service}", *path)
                     continue
+                if facts.protocol is Protocol.TCP:
+                    said = f"{service} is a tcp service: no request can be sent to it"
+                    yield document.diagnose("never_matches", said, *path)
                 for label in sorted(set(target.labels) - facts.label_keys):
                     said = f"no instance of {service} carries a label {label!r}"
                     yield document.diagnose("unknown_label", said, *path, "labels", label)

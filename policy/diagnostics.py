@@ -171,6 +171,12 @@ CODES = _table(
         "No instance of the service carries a label of this name.",
         "Nothing, if they are to come.",
     ),
+    (
+        "0309",
+        "never_matches",
+        "A rule that looks at requests, about a tcp service: its bytes are no requests.",
+        "Name callers only, or take the rule away.",
+    ),
 )
 
 

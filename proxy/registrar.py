@@ -13,6 +13,7 @@ from proxy.registrations import Kept, Key, of_service
 from proxy.upstream_ports import PortTakenError
 from registry import keys
 from registry.model import Endpoint, Presence, Source, State
+from registry.model import Protocol as Spoken
 from registry.names import ServiceName, SpiffeId
 from registry.registrar import ConflictError, Known, Registered, UpstreamAddress
 from registry.registration import Problem, Registration
@@ -102,7 +103,7 @@ class HostRegistrar:
             source="local" if mesh.source is None else mesh.source.value,
             age=0.0 if mesh.stale_since is None else max(0.0, self._clock() - mesh.stale_since),
             services={name: endpoints for name, endpoints in found.items() if endpoints},
-            protocols={**mesh.protocols, **{one.registration.service: one.registration.protocol for one in kept}},
+            protocols=self._protocols(),
         )
 
     async def changed(self, seen: int) -> int:
@@ -189,13 +190,22 @@ class HostRegistrar:
             identity="" if domain is None else str(SpiffeId.of_service(*domain, wanted.service)),
             upstreams={
                 _short(upstream, wanted.service): UpstreamAddress(
-                    f"http://127.0.0.1:{port}", bool(self._endpoints(upstream))
+                    f"{self._scheme(upstream)}://127.0.0.1:{port}", bool(self._endpoints(upstream))
                 )
                 for upstream, port in ports.items()
             },
             changed=changed,
             created=created,
         )
+
+    def _scheme(self, upstream: ServiceName) -> str:
+        """How the upstream is spoken to; http while nobody knows it."""
+        return "tcp" if self._protocols().get(upstream) is Spoken.TCP else "http"
+
+    def _protocols(self) -> Mapping[ServiceName, Spoken]:
+        """What every known service speaks; of this host's own their registrations say it."""
+        kept = self._host.registrations.all.values()
+        return {**self._host.protocols, **{one.registration.service: one.registration.protocol for one in kept}}
 
     def _endpoints(self, service: ServiceName) -> tuple[Endpoint, ...]:
         host = self._host

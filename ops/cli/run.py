@@ -18,6 +18,13 @@ from ops.dev.state import state_directory
 @click.option("--service", required=True, help="Its name; others call it by that: web, or shop/web.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Where the name is not written with one.")
 @click.option("--port", required=True, type=click.IntRange(1, 65535), help="Where it listens on loopback.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["http", "tcp"]),
+    default="http",
+    show_default=True,
+    help="What it speaks there: tcp for databases and the like, whose bytes are carried as they are.",
+)
 @click.option("--upstream", "upstreams", multiple=True, help="A service that it calls; gives it WEFT_UPSTREAM_<S>_URL.")
 @click.option("--instance", help="What this copy is called (default: the service and the process id).")
 @click.option("--version", default="", help="For routes that look at it.")
@@ -30,6 +37,7 @@ def run_program(
     service: str,
     namespace: str,
     port: int,
+    protocol: str,
     upstreams: Sequence[str],
     instance: str | None,
     version: str,
@@ -54,6 +62,7 @@ def run_program(
         service=name,
         instance=instance or _instance(name.name),
         port=port,
+        protocol=protocol,
         version=version,
         labels=pairs,
         upstreams=tuple(upstreams),

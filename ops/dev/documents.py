@@ -15,7 +15,7 @@ from pathlib import Path
 from ops.dev.ports import Ports
 from registry import keys
 from registry.keys import DocumentKey
-from registry.model import Tombstone
+from registry.model import Protocol, Tombstone
 from registry.names import DEFAULT_NAMESPACE, MESH_NAMESPACE, InvalidName, ServiceName
 from registry.records import InvalidRecord, decode_instance
 from registry.store import Compare, Delete, Put, Revision, Store
@@ -118,7 +118,7 @@ async def keep_edge_routes(store: Store) -> None:
 
 
 class Present:
-    """Which instances are in the registry: a fold over its records."""
+    """Which instances that take requests are in the registry: a fold over its records."""
 
     def __init__(self) -> None:
         self._instances: dict[ServiceName, set[str]] = {}
@@ -138,7 +138,7 @@ class Present:
         instances = self._instances.setdefault(service, set())
         if isinstance(record, Tombstone):
             instances.discard(instance)
-        else:
+        elif record.protocol is not Protocol.TCP:
             instances.add(instance)
         if not instances:
             del self._instances[service]

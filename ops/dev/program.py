@@ -35,6 +35,7 @@ class Program:
     service: ServiceName
     instance: str
     port: int
+    protocol: str
     version: str
     labels: Mapping[str, str]
     upstreams: tuple[str, ...]
@@ -45,6 +46,7 @@ class Program:
         """What is put at the agent; forgotten after a minute without the program, should we not be able to say so."""
         body: dict[str, object] = {
             "port": self.port,
+            "protocol": self.protocol,
             "version": self.version,
             "labels": dict(self.labels),
             "upstreams": [{"service": upstream} for upstream in self.upstreams],

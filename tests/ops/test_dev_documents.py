@@ -76,6 +76,13 @@ def test_a_service_is_present_until_a_tombstone_of_its_last_instance() -> None:
     assert present.services() == frozenset()
 
 
+def test_a_service_without_requests_gets_no_route() -> None:
+    present = documents.Present()
+    record = Instance(WEB, "db-1", "dev", "127.0.0.1:7502", 5432, Protocol.TCP, State.UP)
+    present.note(keys.instance(WEB, "db-1"), encode_instance(record))
+    assert present.services() == frozenset()
+
+
 @pytest.mark.anyio
 async def test_routes_come_and_go_with_services_but_for_those_that_somebody_changed() -> None:
     store = MemoryStore()

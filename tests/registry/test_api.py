@@ -127,7 +127,6 @@ async def test_a_registration_is_made_once_and_then_found_again() -> None:
         ({"port": "8080"}, "invalid_value", "port"),
         ({"port": 8080, "prot": "http"}, "unknown_field", "prot"),
         ({"port": 8080, "protocol": "grpc"}, "unsupported_protocol", "protocol"),
-        ({"port": 8080, "protocol": "tcp"}, "unsupported_protocol", "protocol"),
         ({"port": 8080, "protocol": "http2"}, "unsupported_protocol", "protocol"),
         ({"port": 8080, "labels": {"version": 1.1}}, "invalid_value", "labels.version"),
         ({"port": 8080, "weight": 1001}, "invalid_value", "weight"),

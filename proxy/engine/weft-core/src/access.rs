@@ -106,12 +106,25 @@ impl Rules {
         }
     }
 
+    /// The same for a connection that carries no requests: only rules that look at nothing but the caller can match.
+    pub fn judge_connection(&self, caller: Option<&SpiffeId>) -> Verdict<'_> {
+        let decide = |shadow| self.decide(shadow, |rule| rule.matches_connection(caller));
+        Verdict {
+            enforced: decide(false),
+            shadow: self.shadows.then(|| decide(true)),
+        }
+    }
+
     fn rule(&self, call: Call<'_>, shadow: bool) -> Ruling<'_> {
+        self.decide(shadow, |rule| rule.matches(call))
+    }
+
+    fn decide(&self, shadow: bool, matches: impl Fn(&Prepared) -> bool) -> Ruling<'_> {
         let mut guarded = false;
         let mut allowed = None;
         for rule in self.rules.iter().filter(|rule| shadow || !rule.shadow) {
             guarded |= rule.decision == Decision::Allow;
-            if rule.decision == Decision::Allow && allowed.is_some() || !rule.matches(call) {
+            if rule.decision == Decision::Allow && allowed.is_some() || !matches(rule) {
                 continue;
             }
             match rule.decision {
@@ -170,6 +183,10 @@ impl Prepared {
         (self.methods.is_empty() || self.methods.iter().any(|method| &**method == call.method))
             && self.callers.matches(call.caller)
             && (self.paths.is_empty() || self.paths.iter().any(|path| path.matches(call.path)))
+    }
+
+    fn matches_connection(&self, caller: Option<&SpiffeId>) -> bool {
+        self.methods.is_empty() && self.paths.is_empty() && self.callers.matches(caller)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Threads: one for control ([`control`]), and workers ([`worker`]) that share nothing but atomics. A request comes in over
 //! [`h1`], is decided and tried by [`exchange`] from the [`world`], and goes out over [`upstream`]; [`tls`] says who is who and
-//! [`observe`] counts.
+//! [`observe`] counts. Bytes that are no requests go through [`tcp`].
 
 mod config;
 mod control;
@@ -11,6 +11,7 @@ mod h1;
 mod io;
 mod log;
 mod observe;
+mod tcp;
 mod tls;
 mod upstream;
 mod worker;

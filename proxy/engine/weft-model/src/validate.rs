@@ -105,17 +105,20 @@ fn listener(listener: &Listener) -> Checked {
 }
 
 fn service(service: &Service) -> Checked {
-    if service.protocol != Protocol::Http {
-        let name = match service.protocol {
-            Protocol::Http2 => "http2",
-            Protocol::Grpc => "grpc",
-            Protocol::Tcp | Protocol::Http => "tcp",
+    if matches!(service.protocol, Protocol::Http2 | Protocol::Grpc) {
+        let name = if service.protocol == Protocol::Grpc {
+            "grpc"
+        } else {
+            "http2"
         };
         return Err(Fault {
             code: Code::Unsupported,
             path: "protocol".to_owned(),
-            message: format!("this engine does not speak {name} yet; expected http"),
+            message: format!("this engine does not speak {name} yet; expected http or tcp"),
         });
+    }
+    if service.protocol == Protocol::Tcp {
+        connections(service)?;
     }
     each("routes", &service.routes, |rule| {
         must(rule.hosts.is_empty(), || {
@@ -126,6 +129,20 @@ fn service(service: &Service) -> Checked {
     })?;
     traffic::traffic(&service.traffic).map_err(|fault| fault.at("traffic"))?;
     access(&service.access).map_err(|fault| fault.at("access"))
+}
+
+/// Bytes have no requests: whatever looks at one would never match, and is refused so that nobody relies on it.
+fn connections(service: &Service) -> Checked {
+    must(service.routes.is_empty(), || {
+        "a tcp service has no requests that a route could match".to_owned()
+    })
+    .map_err(|fault| fault.at("routes"))?;
+    each("rules", &service.access.rules, |rule| {
+        must(rule.methods.is_empty() && rule.paths.is_empty(), || {
+            "a rule with methods or paths never matches a connection to a tcp service".to_owned()
+        })
+    })
+    .map_err(|fault| fault.at("access"))
 }
 
 fn access(access: &Access) -> Checked {

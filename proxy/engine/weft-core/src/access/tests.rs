@@ -123,3 +123,50 @@ fn methods_are_compared_byte_for_byte() {
     assert_eq!(decide("GET"), Decision::Allow);
     assert_eq!(decide("HEAD"), Decision::Deny);
 }
+
+#[test]
+fn a_connection_without_requests_is_judged_by_its_caller_alone() {
+    let by_method = Rule {
+        methods: vec!["GET".to_owned()],
+        ..rule("methods", Decision::Allow, &["shop/web"], &[])
+    };
+    let cases = [
+        (
+            vec![rule("callers", Decision::Allow, &["shop/web"], &[])],
+            "shop/web",
+            Decision::Allow,
+        ),
+        (
+            vec![rule("callers", Decision::Allow, &["shop/web"], &[])],
+            "shop/cron",
+            Decision::Deny,
+        ),
+        (
+            vec![rule("callers", Decision::Deny, &["shop/web"], &[])],
+            "shop/web",
+            Decision::Deny,
+        ),
+        (
+            vec![rule("root", Decision::Allow, &["shop/web"], &["/"])],
+            "shop/web",
+            Decision::Deny,
+        ),
+        (
+            vec![rule("root", Decision::Deny, &["shop/web"], &["/"])],
+            "shop/web",
+            Decision::Allow,
+        ),
+        (vec![by_method], "shop/web", Decision::Deny),
+        (vec![], "shop/web", Decision::Allow),
+    ];
+    for (rules, service, expected) in cases {
+        let access = Access {
+            default: Decision::Allow,
+            rules,
+        };
+        let prepared = Rules::new(&access, &local()).expect("rules");
+        let caller = local().service(service).expect("an identity");
+        let found = prepared.judge_connection(Some(&caller)).enforced.decision;
+        assert_eq!(found, expected, "{access:?} {service}");
+    }
+}

@@ -1,6 +1,5 @@
 //! A connection for one try.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,31 +99,13 @@ fn unconnected(
     member: &Member,
     address: std::net::SocketAddr,
 ) -> Failed {
-    let instance = &member.endpoint.instance;
+    if let ConnectError::Tls(reason) = error {
+        worker.counters.tls(Direction::Outbound, reason);
+    }
     let mesh = matches!(plan.way, Way::Mesh { .. });
-    let (reason, detail, host_unreachable) = match error {
-        ConnectError::Tcp(error) => (
-            Reason::ConnectFailed,
-            format!("{instance} at {address}: {error}"),
-            mesh && is_of_the_host(&error),
-        ),
-        ConnectError::Timeout { reached } => (
-            Reason::ConnectTimeout,
-            format!("{instance} at {address}: no connection in time"),
-            mesh && !reached,
-        ),
-        ConnectError::Tls(reason) => {
-            worker.counters.tls(Direction::Outbound, reason);
-            (
-                Reason::TlsFailed,
-                format!("{instance} at {address}: {}", reason.word()),
-                false,
-            )
-        }
-    };
     Failed {
-        host_unreachable,
-        ..Failed::undelivered(Error::new(reason, detail))
+        host_unreachable: mesh && error.is_of_the_host(),
+        ..Failed::undelivered(error.explain(&member.endpoint.instance, address))
     }
 }
 
@@ -133,15 +114,4 @@ fn no_identity(service: &str) -> Failed {
         Reason::TlsFailed,
         format!("there is no certificate to call {service} with"),
     ))
-}
-
-/// Whether it is the host that cannot be reached, and not we who cannot open a socket.
-fn is_of_the_host(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
-    };
-    matches!(
-        error.kind(),
-        ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable | TimedOut
-    )
 }

@@ -14,7 +14,8 @@ use weft_model::section::Decision;
 use super::attempt::{Upload, poll_upload};
 use super::decide::{Forward, Way};
 use super::{CLIENT_LEFT, End, then};
-use crate::h1::{Body, Connection, Ends, Fate, Relay, RelayError, Scratch, Side, Then, Tunnel};
+use crate::h1::{Body, Connection, Ends, Fate, Relay, RelayError, Scratch, Then};
+use crate::io::{Bounds, Side, Tunnel};
 use crate::upstream;
 use crate::worker::Worker;
 
@@ -222,7 +223,11 @@ async fn switch(
     let worker = answered.worker;
     let mut deadline = std::mem::replace(&mut connection.deadline, crate::io::Deadline::never());
     let mut tunnel = Tunnel::default();
-    loop {
+    let bounds = Bounds {
+        idle: answered.plan.cluster.traffic.stream_idle,
+        expires: connection.peer.as_ref().map(|peer| peer.expires),
+    };
+    while may_go_on(connection, scratch, answered) {
         let down = Side {
             stream: &mut connection.stream,
             input: &mut connection.input,
@@ -231,15 +236,12 @@ async fn switch(
             stream: &mut upstream.stream,
             input: &mut upstream.input,
         };
-        let idle = answered.plan.cluster.traffic.stream_idle;
-        let carried = tokio::select! {
-            _ = tunnel.run(down, up, &mut deadline, idle) => true,
-            () = worker.changed.notified() => false,
-        };
-        if carried || !may_go_on(connection, scratch, answered) {
-            return end;
+        tokio::select! {
+            _ = tunnel.run(down, up, &mut deadline, bounds, |_, _| {}) => break,
+            () = worker.rejudge.notified() => {}
         }
     }
+    end
 }
 
 /// Whether a tunnel's caller is still believed and still allowed.

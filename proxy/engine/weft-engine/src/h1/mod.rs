@@ -5,11 +5,9 @@ mod connection;
 mod relay;
 mod replay;
 mod scratch;
-mod tunnel;
 
 pub(crate) use answer::{Answer, Then};
 pub(crate) use connection::{Connection, Fate, serve};
 pub(crate) use relay::{Body, Ends, Relay, RelayError};
 pub(crate) use replay::{Replay, ReplayBudget};
 pub(crate) use scratch::Scratch;
-pub(crate) use tunnel::{Side, Tunnel};

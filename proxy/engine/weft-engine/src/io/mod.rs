@@ -5,9 +5,11 @@ mod deadline;
 mod input;
 mod output;
 mod stream;
+mod tunnel;
 
 pub(crate) use buffer::Buffer;
 pub(crate) use deadline::Deadline;
 pub(crate) use input::Input;
 pub(crate) use output::Output;
 pub(crate) use stream::{Stream, tune};
+pub(crate) use tunnel::{Bounds, Ended, Side, Tunnel};

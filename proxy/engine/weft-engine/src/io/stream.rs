@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -51,6 +52,34 @@ impl Stream {
     /// Whether bytes become records: then fewer and larger writes are better.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// Lets the peer take its time with what is sent: a reader that pauses is no dead host. (TCP_USER_TIMEOUT counts a window
+    /// that stays closed like silence, although every probe of it is answered.)
+    pub(crate) fn suffer_slow_readers(&self) -> io::Result<()> {
+        SockRef::from(self.socket()).set_tcp_user_timeout(None)
+    }
+
+    /// Ends the connection so that the peer sees it was cut off, not finished.
+    pub(crate) fn reset(self) {
+        // It is closed by that in any case; a reset is only the better way.
+        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// The protocol that TLS agreed on.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// Who TLS says is at the other end.
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates(),
+        }
     }
 
     /// Reads what there is; 0 is the end.

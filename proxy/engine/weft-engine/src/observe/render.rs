@@ -10,6 +10,7 @@ use weft_http1::Method;
 use super::Counters;
 use super::histogram::{BOUNDS, Sum};
 use super::requests::{DurationKey, Listed, RequestKey, lock};
+use super::tunnels::{Counted, ListedTunnels};
 
 /// What the control thread knows.
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ pub(crate) struct Gauges {
 pub(crate) struct Scraped {
     pub(crate) counters: Arc<Counters>,
     pub(crate) requests: Arc<Listed>,
+    pub(crate) tunnels: Arc<ListedTunnels>,
 }
 
 /// Everything, summed.
@@ -38,6 +40,7 @@ pub(crate) fn render(workers: &[Scraped], gauges: &Gauges) -> String {
     let mut out = String::with_capacity(16 * 1024);
     requests(&mut out, workers);
     durations(&mut out, workers);
+    tunnels(&mut out, workers);
     counters(&mut out, workers);
     state(&mut out, workers, gauges);
     out
@@ -118,6 +121,49 @@ fn durations(out: &mut String, workers: &[Scraped]) {
             out,
             "{name}_sum{{{labels}}} {seconds}\n{name}_count{{{labels}}} {total}"
         );
+    }
+}
+
+fn tunnels(out: &mut String, workers: &[Scraped]) {
+    let (mut ends, mut bytes) = (
+        BTreeMap::<String, u64>::new(),
+        BTreeMap::<String, u64>::new(),
+    );
+    for worker in workers {
+        worker.tunnels.each(|key, what, count| {
+            let labels = format!(
+                "direction=\"{}\",source=\"{}\",destination=\"{}\"",
+                key.direction.word(),
+                escaped(&key.source.text()),
+                escaped(&key.destination.text()),
+            );
+            let sum = match what {
+                Counted::Ended(end, reason) => {
+                    let reason = reason.map_or("", |reason| reason.as_str());
+                    ends.entry(format!("{labels},end=\"{end}\",reason=\"{reason}\""))
+                }
+                Counted::Sent => bytes.entry(format!("{labels},way=\"sent\"")),
+                Counted::Received => bytes.entry(format!("{labels},way=\"received\"")),
+            };
+            *sum.or_default() += count;
+        });
+    }
+    for (name, help, sums) in [
+        (
+            "weft_tcp_connections_total",
+            "Connections of tcp services that ended, and how.",
+            ends,
+        ),
+        (
+            "weft_tcp_bytes_total",
+            "Bytes carried for tcp services, towards them and back.",
+            bytes,
+        ),
+    ] {
+        head(out, name, "counter", help);
+        for (labels, count) in sums {
+            let _ = writeln!(out, "{name}{{{labels}}} {count}");
+        }
     }
 }
 

@@ -18,6 +18,9 @@ const SESSIONS: usize = 4096;
 /// What HTTP/1.1 is called in ALPN, here the only protocol of `http` services.
 pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 
+/// What the mesh's carriage of plain bytes is called in ALPN, the only protocol of `tcp` services.
+pub(crate) const ALPN_TCP: &[u8] = b"weft-tcp";
+
 /// A certificate and key under a name.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -45,6 +48,10 @@ pub(crate) enum Configs {
         server: Arc<ServerConfig>,
         /// As the caller.
         client: Arc<ClientConfig>,
+        /// As the instance that is called, where it takes bytes.
+        tcp_server: Arc<ServerConfig>,
+        /// As the caller of such a one.
+        tcp_client: Arc<ClientConfig>,
     },
     /// To the world, by a gateway.
     Public {
@@ -170,9 +177,15 @@ impl Configs {
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
         client.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
         client.resumption = Resumption::in_memory_sessions(SESSIONS);
+        let (mut tcp_server, mut tcp_client) = (server.clone(), client.clone());
+        tcp_server.alpn_protocols = vec![ALPN_TCP.to_vec()];
+        tcp_client.alpn_protocols = vec![ALPN_TCP.to_vec()];
+        tcp_client.resumption = Resumption::in_memory_sessions(SESSIONS);
         Ok(Self::Mesh {
             server: Arc::new(server),
             client: Arc::new(client),
+            tcp_server: Arc::new(tcp_server),
+            tcp_client: Arc::new(tcp_client),
         })
     }
 }

@@ -15,7 +15,7 @@ mod trust;
 mod verifier;
 
 pub(crate) use certificate::Facts;
-pub(crate) use identity::{ALPN_HTTP1, Configs, Identity};
+pub(crate) use identity::{ALPN_HTTP1, ALPN_TCP, Configs, Identity};
 pub(crate) use name::{PeerName, server_name};
 pub(crate) use provider::provider;
 pub(crate) use reason::TlsReason;

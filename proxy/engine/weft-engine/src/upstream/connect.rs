@@ -10,6 +10,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+use weft_core::reason::{Error, Reason};
 
 use crate::io::{Stream, tune};
 use crate::tls::{Facts, TlsReason};
@@ -38,6 +39,47 @@ pub(crate) enum ConnectError {
         /// Then its host is alive.
         reached: bool,
     },
+}
+
+// === impl ConnectError ===
+
+impl ConnectError {
+    /// What to tell the caller of `instance`.
+    pub(crate) fn explain(&self, instance: &str, address: SocketAddr) -> Error {
+        match self {
+            Self::Tcp(error) => Error::new(
+                Reason::ConnectFailed,
+                format!("{instance} at {address}: {error}"),
+            ),
+            Self::Timeout { .. } => Error::new(
+                Reason::ConnectTimeout,
+                format!("{instance} at {address}: no connection in time"),
+            ),
+            Self::Tls(reason) => Error::new(
+                Reason::TlsFailed,
+                format!("{instance} at {address}: {}", reason.word()),
+            ),
+        }
+    }
+
+    /// Whether it is the host that cannot be reached, and not we who cannot open a socket.
+    pub(crate) fn is_of_the_host(&self) -> bool {
+        use io::ErrorKind::{
+            ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+        };
+        match self {
+            Self::Tcp(error) => matches!(
+                error.kind(),
+                ConnectionRefused
+                    | ConnectionReset
+                    | HostUnreachable
+                    | NetworkUnreachable
+                    | TimedOut
+            ),
+            Self::Timeout { reached } => !reached,
+            Self::Tls(_) => false,
+        }
+    }
 }
 
 /// Opens a connection; with it comes the moment at which it has to end.

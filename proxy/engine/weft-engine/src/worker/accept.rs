@@ -13,6 +13,8 @@ use super::handshake::{inbound, public};
 use crate::h1::{Connection, serve};
 use crate::io::{Stream, tune};
 use crate::observe::{Direction, Event};
+use crate::tcp::{self, Call, outbound};
+use crate::tls::ALPN_TCP;
 use crate::world::Place;
 
 /// After a failed accept (no descriptors left, say) others get a chance to close some.
@@ -55,6 +57,10 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
     if tune(&stream).is_err() {
         return;
     }
+    let call = Call::at(address, &worker.world());
+    if let Some(call) = call {
+        return outbound(Stream::Plain(stream), call, worker).await;
+    }
     let opened = match direction {
         Direction::Outbound => Ok((Stream::Plain(stream), None)),
         Direction::Inbound => inbound(stream, worker)
@@ -65,6 +71,9 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
             .map(|stream| (stream, None)),
     };
     match opened {
+        Ok((stream, Some(mesh))) if stream.alpn() == Some(ALPN_TCP) => {
+            tcp::inbound(stream, mesh, worker).await;
+        }
         Ok((stream, mesh)) => {
             let connection = Connection::new(stream, address, peer.ip(), *direction, mesh);
             serve(connection, Rc::clone(worker)).await;

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use weft_core::reason::{Error, Reason};
-use weft_model::section::GatewayProtocol;
+use weft_model::section::{GatewayProtocol, Protocol};
 
 use super::{Peer, Worker};
 use crate::h1::{Answer, Then};
 use crate::io::Stream;
-use crate::tls::{ALPN_HTTP1, Configs, Identity, PeerName, TlsReason, TlsState};
+use crate::tls::{ALPN_HTTP1, ALPN_TCP, Configs, Identity, PeerName, TlsReason, TlsState};
 use crate::world::{Place, World};
 
 /// A handshake takes no longer.
@@ -182,21 +182,28 @@ impl Asked {
             .cluster
             .here(asked.instance)
             .ok_or(TlsReason::WrongInstance)?;
-        let only_http1 = hello
-            .alpn()
-            .is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN_HTTP1));
-        if !only_http1 {
-            return Err(TlsReason::WrongAlpn);
-        }
         let identity = world.tls.identity(service).ok_or(TlsReason::NoIdentity)?;
-        let Configs::Mesh { server, .. } = &identity.configs else {
+        let Configs::Mesh {
+            server, tcp_server, ..
+        } = &identity.configs
+        else {
             return Err(TlsReason::NoIdentity);
         };
+        let (protocol, config) = match found.rules.protocol() {
+            Protocol::Tcp => (ALPN_TCP, tcp_server),
+            Protocol::Http | Protocol::Http2 | Protocol::Grpc => (ALPN_HTTP1, server),
+        };
+        let offered = hello
+            .alpn()
+            .is_some_and(|mut offered| offered.any(|offered| offered == protocol));
+        if !offered {
+            return Err(TlsReason::WrongAlpn);
+        }
         Ok(Self {
             service: Arc::clone(service),
             instance: asked.instance.into(),
             identity: Arc::clone(identity),
-            config: Arc::clone(server),
+            config: Arc::clone(config),
             trust_epoch: world.tls.trust_epoch,
         })
     }

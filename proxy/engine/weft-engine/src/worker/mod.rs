@@ -24,7 +24,7 @@ pub(crate) use thread::{Command, Handle, spawn};
 
 use self::balance::Balances;
 use crate::h1::{Connection, ReplayBudget};
-use crate::observe::{Counters, Event, Requests};
+use crate::observe::{Counters, Event, Requests, Tunnels};
 use crate::upstream::Pool;
 use crate::world::{Cluster, Place, Subset, World};
 
@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     world: RefCell<Arc<World>>,
     /// Wakes idle connections to ask whether they are still served.
     pub(crate) changed: Notify,
+    /// Wakes open tunnels to ask whether their callers are still believed and allowed.
+    pub(crate) rejudge: Notify,
     /// Connections to upstreams.
     pub(crate) pool: Pool,
     /// Its randomness.
@@ -42,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     /// Requests it counts.
     pub(crate) requests: Requests,
+    /// Connections whose bytes are only carried.
+    pub(crate) tunnels: Tunnels,
     /// Bodies it keeps for retries.
     pub(crate) replay: Rc<ReplayBudget>,
     balances: RefCell<Balances>,
@@ -71,10 +75,12 @@ impl Worker {
         Self {
             world: RefCell::new(world),
             changed: Notify::new(),
+            rejudge: Notify::new(),
             pool: Pool::default(),
             rng: RefCell::new(SmallRng::from_os_rng()),
             counters,
             requests: Requests::default(),
+            tunnels: Tunnels::default(),
             replay: Rc::default(),
             balances: RefCell::default(),
             news,
@@ -99,6 +105,11 @@ impl Worker {
                 .any(|address| !world.places.contains_key(address))
         {
             self.changed.notify_waiters();
+        }
+        if before.tls.trust_epoch != world.tls.trust_epoch
+            || before.rules_epoch != world.rules_epoch
+        {
+            self.rejudge.notify_waiters();
         }
         let current = |id| {
             world

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
 use super::accept::accept;
 use super::{News, Worker};
-use crate::observe::{Counters, Listed, Scraped};
+use crate::observe::{Counters, Listed, ListedTunnels, Scraped};
 use crate::world::World;
 
 /// What the control thread asks of a worker.
@@ -73,20 +73,27 @@ pub(crate) fn spawn(
             Err(error) => return drop(tell.send(Err(error))),
         };
         let worker = Rc::new(Worker::new(world, own_counters, news));
-        if tell.send(Ok(worker.requests.listed())).is_ok() {
+        if tell
+            .send(Ok((worker.requests.listed(), worker.tunnels.listed())))
+            .is_ok()
+        {
             LocalSet::new().block_on(&runtime, work(worker, inbox, own_beat));
         }
     };
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(run)?;
-    let requests: Arc<Listed> = told
+    let (requests, tunnels): (Arc<Listed>, Arc<ListedTunnels>) = told
         .recv()
         .map_err(|_| io::Error::other("a worker died at its start"))??;
     Ok(Handle {
         commands,
         beat,
-        scraped: Scraped { counters, requests },
+        scraped: Scraped {
+            counters,
+            requests,
+            tunnels,
+        },
         thread,
     })
 }

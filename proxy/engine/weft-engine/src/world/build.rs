@@ -61,6 +61,7 @@ impl Builder {
     ) -> Result<World, Refusal> {
         let local = Arc::clone(&tls.local);
         let rules = self.rules(before, &snapshot, &local)?;
+        let rules_epoch = before.rules_epoch + u64::from(differ(before, &rules));
         let gateways = self.gateways(before, &snapshot, &local)?;
         let wanted = self.wanted(&rules, &gateways);
         let services = match &snapshot.host {
@@ -78,6 +79,7 @@ impl Builder {
             looks_at_path: services.values().any(|service| service.rules.looks_at_path),
             services,
             gateways,
+            rules_epoch,
             draining: before.draining,
         })
     }
@@ -261,6 +263,14 @@ impl Builder {
         }
         all
     }
+}
+
+fn differ(before: &World, rules: &HashMap<Arc<str>, Arc<Rules>>) -> bool {
+    let same = |(name, rules): (&Arc<str>, &Arc<Rules>)| {
+        let known = before.services.get(name);
+        known.is_some_and(|known| Arc::ptr_eq(&known.rules, rules))
+    };
+    before.services.len() != rules.len() || !rules.iter().all(same)
 }
 
 fn places(

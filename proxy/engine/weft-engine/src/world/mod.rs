@@ -18,6 +18,7 @@ use weft_core::access;
 use weft_core::caller::{Local, SpiffeId};
 use weft_core::route::Routes;
 use weft_model::Snapshot;
+use weft_model::section::Protocol;
 
 pub(crate) use build::{Builder, Revisions};
 pub(crate) use cluster::{Cluster, Subset};
@@ -46,6 +47,8 @@ pub(crate) struct World {
     pub(crate) services: HashMap<Arc<str>, Service>,
     /// By name.
     pub(crate) gateways: HashMap<Arc<str>, Arc<Gateway>>,
+    /// Rises with every change of any service's rules.
+    pub(crate) rules_epoch: u64,
     /// Whether any service's rules look at paths.
     pub(crate) looks_at_path: bool,
     /// Accepts no more.
@@ -79,6 +82,15 @@ pub(crate) struct Rules {
     section: Arc<weft_model::section::Service>,
 }
 
+// === impl Rules ===
+
+impl Rules {
+    /// What the service speaks.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.section.protocol
+    }
+}
+
 // === impl World ===
 
 impl World {
@@ -93,6 +105,7 @@ impl World {
             places: HashMap::new(),
             services: HashMap::new(),
             gateways: HashMap::new(),
+            rules_epoch: 0,
             looks_at_path: false,
             draining: false,
         }
@@ -129,6 +142,7 @@ impl World {
             places: self.places.clone(),
             services: self.services.clone(),
             gateways: self.gateways.clone(),
+            rules_epoch: self.rules_epoch,
             looks_at_path: self.looks_at_path,
             draining: self.draining,
         }

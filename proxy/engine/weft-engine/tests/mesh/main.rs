@@ -9,3 +9,4 @@ mod identity;
 mod messages;
 mod outside;
 mod resilience;
+mod tcp;

@@ -1,6 +1,7 @@
 //! What the tests are made of: a CA, engines, applications, clients.
 
 pub(crate) mod app;
+pub(crate) mod bytes;
 pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod pki;

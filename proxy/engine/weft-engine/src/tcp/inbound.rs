@@ -1,0 +1,109 @@
+//! From the mesh to the instance that was asked for, on this host's loopback.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use weft_core::endpoint::Active;
+use weft_core::reason::{Error, Reason};
+use weft_model::section::Decision;
+
+use super::carry::{Carried, carry};
+use super::greeting;
+use crate::io::{Bounds, Input, Stream};
+use crate::observe::{Direction, Event, TunnelKey};
+use crate::upstream::connect;
+use crate::worker::{Peer, Worker};
+use crate::world::Cluster;
+
+/// Serves a connection to its end.
+pub(crate) async fn inbound(mut down: Stream, mut peer: Box<Peer>, worker: &Worker) {
+    let key = TunnelKey {
+        direction: Direction::Inbound,
+        source: peer.label,
+        destination: crate::observe::Label::of(&peer.service),
+    };
+    let carried = match open(&peer, worker).await {
+        Ok((up, cluster, active)) => {
+            let bounds = Bounds {
+                idle: cluster.traffic.idle_timeout,
+                expires: Some(peer.expires),
+            };
+            let carried = if say(&mut down, greeting::GO).await.is_ok() {
+                let meter = worker.tunnels.meter(key);
+                let may = |_: &Stream| may_go_on(&mut peer, worker);
+                carry(down, Input::default(), up, bounds, worker, &meter, may).await
+            } else {
+                Carried::Broken
+            };
+            drop(active);
+            carried
+        }
+        Err(error) => {
+            tracing::debug!(service = %peer.service, source = %peer.caller.label(), %error, "a connection was refused");
+            // Whoever does not hear why still sees that it ended.
+            let _ = say(&mut down, greeting::refusal(error.reason)).await;
+            let _ = poll_fn(|cx| down.poll_shutdown(cx)).await;
+            Carried::Refused(error.reason)
+        }
+    };
+    worker.tunnels.count(key, carried.word(), carried.reason());
+}
+
+async fn open(peer: &Peer, worker: &Worker) -> Result<(Stream, Arc<Cluster>, Active), Error> {
+    let (cluster, member) = decide(peer, worker)?;
+    let member = &cluster.members.list()[member];
+    let active = member.state.begin();
+    let address = (Ipv4Addr::LOCALHOST, member.endpoint.port).into();
+    let connected = connect(address, None, cluster.traffic.connect_timeout).await;
+    let (up, _) = connected.map_err(|error| error.explain(&member.endpoint.instance, address))?;
+    worker.counters.event(Event::Connected);
+    Ok((up, Arc::clone(&cluster), active))
+}
+
+fn decide(peer: &Peer, worker: &Worker) -> Result<(Arc<Cluster>, usize), Error> {
+    let world = worker.world();
+    if world.draining {
+        return Err(Error::new(Reason::Draining, "this engine takes no more"));
+    }
+    let gone = |what: &str| {
+        let detail = format!("{what} does not run here any more");
+        Error::new(Reason::Draining, detail)
+    };
+    let service = world
+        .services
+        .get(&peer.service)
+        .ok_or_else(|| gone(&peer.service))?;
+    let verdict = service.rules.access.judge_connection(Some(&peer.caller));
+    if let Some(shadow) = verdict.shadow
+        && shadow.decision != verdict.enforced.decision
+    {
+        worker.counters.event(match shadow.decision {
+            Decision::Deny => Event::ShadowDenied,
+            Decision::Allow => Event::ShadowAllowed,
+        });
+    }
+    if verdict.enforced.decision == Decision::Deny {
+        let detail = format!("{} may not call {}", peer.caller.label(), peer.service);
+        return Err(Error::new(Reason::Denied, detail));
+    }
+    let member = service.cluster.here(&peer.instance);
+    let member = member.ok_or_else(|| gone(&format!("{} of {}", peer.instance, peer.service)))?;
+    Ok((Arc::clone(&service.cluster), member))
+}
+
+/// Whether the caller is still believed and still allowed.
+fn may_go_on(peer: &mut Peer, worker: &Worker) -> bool {
+    let world = worker.world();
+    let allows = |service: &crate::world::Service| {
+        let verdict = service.rules.access.judge_connection(Some(&peer.caller));
+        verdict.enforced.decision == Decision::Allow
+    };
+    world.services.get(&peer.service).is_some_and(allows) && peer.is_still_believed(&world.tls)
+}
+
+async fn say(down: &mut Stream, byte: u8) -> io::Result<()> {
+    poll_fn(|cx| down.poll_write(cx, &[IoSlice::new(&[byte])])).await?;
+    poll_fn(|cx| down.poll_flush(cx)).await
+}

@@ -1,0 +1,16 @@
+//! Bytes: services whose protocol is nobody's business here (`tcp`), carried over the mesh's mutual TLS.
+//!
+//! A connection to a service's own port for an upstream is given to one instance of it, over ALPN `weft-tcp`. The called
+//! engine judges the caller, opens the application's port, and only then says, in one byte ([`greeting`]), that bytes may
+//! flow or why they do not. Until that byte nothing of the client's was read, so that whatever fails is tried with another
+//! instance, and a server that speaks first is heard as if it were asked directly. From then on ([`carry`]) each direction
+//! ends alone. Once bytes flow nothing is tried again: what breaks on one side is reset on the other.
+
+mod carry;
+mod greeting;
+mod inbound;
+mod outbound;
+mod reach;
+
+pub(crate) use inbound::inbound;
+pub(crate) use outbound::{Call, outbound};

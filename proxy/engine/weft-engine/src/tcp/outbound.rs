@@ -1,0 +1,97 @@
+//! From an application here, or from the world, to one instance of a service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls_pki_types::UnixTime;
+use weft_core::reason::Error;
+use weft_model::section::Protocol;
+
+use super::carry::{Carried, carry};
+use super::reach::{Reached, reach};
+use crate::io::{Bounds, Input, Stream};
+use crate::observe::{Direction, Label, TunnelKey};
+use crate::tls::Role;
+use crate::worker::Worker;
+use crate::world::{Caller, Place, World};
+
+/// Who calls whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(super) direction: Direction,
+    pub(super) caller: Arc<Caller>,
+    /// `ns/service`
+    pub(super) service: Arc<str>,
+}
+
+// === impl Call ===
+
+impl Call {
+    /// What a connection accepted at that address is, if its bytes are only carried.
+    pub(crate) fn at(address: SocketAddr, world: &World) -> Option<Self> {
+        match &**world.places.get(&address)? {
+            Place::Outbound { caller, upstream } => {
+                let service = world.services.get(upstream)?;
+                (service.rules.protocol() == Protocol::Tcp).then(|| Self {
+                    direction: Direction::Outbound,
+                    caller: Arc::clone(caller),
+                    service: Arc::clone(upstream),
+                })
+            }
+            Place::Inbound | Place::Gateway { .. } => None,
+        }
+    }
+
+    fn key(&self) -> TunnelKey {
+        TunnelKey {
+            direction: self.direction,
+            source: self.caller.label,
+            destination: Label::of(&self.service),
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn outbound(down: Stream, call: Call, worker: &Worker) {
+    let carried = match reach(&call, worker).await {
+        Ok(reached) => through(down, reached, &call, worker).await,
+        Err(error) => {
+            refused(&call, &error);
+            down.reset();
+            Carried::Refused(error.reason)
+        }
+    };
+    worker
+        .tunnels
+        .count(call.key(), carried.word(), carried.reason());
+}
+
+fn refused(call: &Call, error: &Error) {
+    tracing::debug!(service = %call.service, source = %call.caller.name, %error, "a connection failed");
+}
+
+async fn through(down: Stream, reached: Reached, call: &Call, worker: &Worker) -> Carried {
+    let bounds = Bounds {
+        idle: reached.cluster.traffic.idle_timeout,
+        expires: reached.expires,
+    };
+    let outside = reached.cluster.outside;
+    let Reached { up, held, .. } = reached;
+    let mut epoch = worker.world().tls.trust_epoch;
+    let believed = |up: &Stream| {
+        let tls = &worker.world().tls;
+        let chain = up.peer_certificates().unwrap_or_default();
+        let believed = epoch == tls.trust_epoch
+            || outside
+            || tls
+                .trust
+                .judge(chain, Role::Server, &tls.local, UnixTime::now())
+                .is_ok();
+        epoch = tls.trust_epoch;
+        believed
+    };
+    let meter = worker.tunnels.meter(call.key());
+    let carried = carry(down, Input::default(), up, bounds, worker, &meter, believed).await;
+    drop(held);
+    carried
+}

@@ -1,0 +1,257 @@
+//! A connection to an instance that is ready to take bytes.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use weft_core::balance::Pick;
+use weft_core::budget::{Deposit, Withdrawal};
+use weft_core::endpoint::Active;
+use weft_core::limit::Permit;
+use weft_core::outlier::Outcome;
+use weft_core::reason::{Error, Reason};
+use weft_core::retry::{Attempt, Failure, Verdict};
+use weft_model::section::Endpoint;
+
+use super::greeting;
+use super::outbound::Call;
+use crate::io::Stream;
+use crate::observe::Event;
+use crate::tls::{ALPN_TCP, Configs, Identity, TlsReason};
+use crate::upstream::{ConnectError, Secure, connect};
+use crate::worker::Worker;
+use crate::world::{Cluster, Rule, Subset};
+
+/// An instance that waits for bytes, with its place in everything that counts connections.
+pub(super) struct Reached {
+    pub(super) up: Stream,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) expires: Option<Instant>,
+    pub(super) held: (Permit, Deposit, Active),
+}
+
+/// A try that failed; nothing was delivered by it.
+struct Failed {
+    error: Error,
+    failure: Failure,
+    /// What the instance is blamed for.
+    outcome: Option<Outcome>,
+}
+
+/// What holds for all tries of one connection.
+struct Plan<'a> {
+    call: &'a Call,
+    worker: &'a Worker,
+    rule: Arc<Rule>,
+    cluster: Arc<Cluster>,
+    /// As whom; `None` where the service is outside the mesh.
+    identity: Option<Arc<Identity>>,
+}
+
+/// Tries one instance after another, as the service's traffic allows.
+pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error> {
+    let plan = Plan::new(call, worker)?;
+    let cluster = &plan.cluster;
+    let capacity = &cluster.capacity;
+    let permit = capacity.connections.acquire();
+    let permit = permit.ok_or_else(|| plan.full("connections"))?;
+    let waiting = capacity.pending.acquire();
+    let _waiting = waiting.ok_or_else(|| plan.full("connections that wait"))?;
+    let deposit = cluster.budget.deposit();
+    let mut withdrawal = None;
+    let mut tried = Vec::new();
+    loop {
+        let began = Instant::now();
+        let picked = worker.pick(cluster, Subset::ALL, &tried, began);
+        let pick = picked.ok_or_else(|| plan.nobody())?;
+        let active = cluster.members.list()[pick.member].state.begin();
+        let failed = match plan.once(pick).await {
+            Ok((up, expires)) => {
+                plan.report(pick, Outcome::Success, began.elapsed());
+                return Ok(Reached {
+                    up,
+                    expires,
+                    held: (permit, deposit, active),
+                    cluster: plan.cluster,
+                });
+            }
+            Err(failed) => failed,
+        };
+        if let Some(outcome) = failed.outcome {
+            plan.report(pick, outcome, cluster.traffic.connect_timeout);
+        }
+        tried.push(pick.member);
+        withdrawal = plan.again(withdrawal, &failed, tried.len()).await;
+        if withdrawal.is_none() {
+            return Err(failed.error);
+        }
+    }
+}
+
+// === impl Plan ===
+
+impl<'a> Plan<'a> {
+    fn new(call: &'a Call, worker: &'a Worker) -> Result<Self, Error> {
+        let world = worker.world();
+        if world.draining {
+            return Err(Error::new(Reason::Draining, "this engine takes no more"));
+        }
+        let service = world.services.get(&call.service).ok_or_else(|| {
+            let detail = format!("{} is not known here", call.service);
+            Error::new(Reason::NoRoute, detail)
+        })?;
+        let identity = match service.cluster.outside {
+            true => None,
+            false => Some(
+                world
+                    .tls
+                    .identity(&call.caller.name)
+                    .ok_or_else(|| no_identity(&call.service))?,
+            ),
+        };
+        Ok(Self {
+            call,
+            worker,
+            rule: Arc::clone(&service.rules.fallback),
+            cluster: Arc::clone(&service.cluster),
+            identity: identity.cloned(),
+        })
+    }
+
+    async fn once(&self, pick: Pick) -> Result<(Stream, Option<Instant>), Failed> {
+        let cluster = &self.cluster;
+        let endpoint = &cluster.members.list()[pick.member].endpoint;
+        let secure = self.secure(pick).map_err(Failed::ours)?;
+        let outside = secure.is_none();
+        let patience = cluster.traffic.connect_timeout;
+        let blamed = |error: ConnectError| self.blamed(&error, endpoint);
+        let connected = connect(endpoint.address, secure, patience).await;
+        let (mut up, expires) = connected.map_err(blamed)?;
+        self.worker.counters.event(Event::Connected);
+        if outside {
+            return Ok((up, expires));
+        }
+        if up.alpn() != Some(ALPN_TCP) {
+            return Err(blamed(ConnectError::Tls(TlsReason::WrongAlpn)));
+        }
+        // The other engine has the same patience with the application.
+        match timeout(patience * 2, greeting(&mut up)).await {
+            Ok(Ok(Ok(()))) => Ok((up, expires)),
+            Ok(Ok(Err(reason))) => Err(Failed::by_peer(reason, &endpoint.instance, &cluster.name)),
+            Ok(Err(error)) => Err(blamed(error)),
+            Err(_) => Err(blamed(ConnectError::Timeout { reached: true })),
+        }
+    }
+
+    fn secure(&self, pick: Pick) -> Result<Option<Secure>, Error> {
+        let Some(identity) = &self.identity else {
+            return Ok(None);
+        };
+        let name = self.cluster.server_name(pick.member);
+        let (Configs::Mesh { tcp_client, .. }, Some(name)) = (&identity.configs, name) else {
+            return Err(no_identity(&self.cluster.name));
+        };
+        Ok(Some(Secure {
+            config: Arc::clone(tcp_client),
+            name: name.clone(),
+            own: identity.facts.clone(),
+        }))
+    }
+
+    fn blamed(&self, error: &ConnectError, endpoint: &Endpoint) -> Failed {
+        if let ConnectError::Tls(reason) = error {
+            self.worker.counters.tls(self.call.direction, *reason);
+        }
+        Failed {
+            error: error.explain(&endpoint.instance, endpoint.address),
+            failure: Failure::Connect,
+            outcome: Some(if error.is_of_the_host() {
+                Outcome::HostUnreachable
+            } else {
+                Outcome::Failure
+            }),
+        }
+    }
+
+    fn report(&self, pick: Pick, outcome: Outcome, took: Duration) {
+        let now = Instant::now();
+        self.worker.observe(&self.cluster, pick.member, took, now);
+        self.worker.report(&self.cluster, pick, outcome, now);
+    }
+
+    /// Pauses before the next try; `None`: there is none, by the rule or for want of budget.
+    async fn again(
+        &self,
+        before: Option<Withdrawal>,
+        failed: &Failed,
+        tries: usize,
+    ) -> Option<Withdrawal> {
+        drop(before);
+        let retry = u32::try_from(tries).unwrap_or(u32::MAX);
+        let policy = &self.rule.retry;
+        let verdict = policy.judge("", Attempt::default(), failed.failure, retry - 1);
+        if verdict != Verdict::Again {
+            return None;
+        }
+        let Some(withdrawal) = self.cluster.budget.withdraw() else {
+            self.worker.counters.event(Event::RetryOverBudget);
+            return None;
+        };
+        self.worker.counters.event(Event::Retry);
+        let pause = policy.backoff(retry, &mut *self.worker.rng.borrow_mut());
+        tracing::debug!(service = %self.cluster.name, error = %failed.error, retry, "tried again");
+        tokio::time::sleep(pause).await;
+        Some(withdrawal)
+    }
+
+    fn full(&self, what: &str) -> Error {
+        let detail = format!("{} has too many {what}", self.cluster.name);
+        Error::new(Reason::Overloaded, detail)
+    }
+
+    fn nobody(&self) -> Error {
+        let detail = format!("{} has no instance to ask", self.cluster.name);
+        Error::new(Reason::NoEndpoint, detail)
+    }
+}
+
+/// Reads the one byte. In TLS 1.3 a server's refusal of our certificate comes only here.
+async fn greeting(up: &mut Stream) -> Result<Result<(), Reason>, ConnectError> {
+    let mut byte = [0];
+    match poll_fn(|cx| up.poll_read(cx, &mut byte)).await {
+        Ok(1) => Ok(greeting::parse(byte[0])),
+        Ok(_) => Err(ConnectError::Tls(TlsReason::Closed)),
+        Err(error) => Err(ConnectError::Tls(TlsReason::of_io(&error))),
+    }
+}
+
+fn no_identity(service: &str) -> Error {
+    let detail = format!("there is no certificate to call {service} with");
+    Error::new(Reason::TlsFailed, detail)
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn ours(error: Error) -> Self {
+        Self {
+            error,
+            failure: Failure::Connect,
+            outcome: None,
+        }
+    }
+
+    /// The called engine refused. Whatever it could not do, nothing was delivered; what it may not do, another may not either.
+    fn by_peer(reason: Reason, instance: &str, service: &str) -> Self {
+        let failure = match reason {
+            Reason::ConnectFailed | Reason::ConnectTimeout => Failure::Connect,
+            other => Failure::Peer(other),
+        };
+        Self {
+            error: Error::new(reason, format!("{instance} of {service} was not to be had")),
+            failure,
+            outcome: failure.counts().then_some(Outcome::Failure),
+        }
+    }
+}
