@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.mesh.conftest import SOAK
 from tests.mesh.load import Load
-from tests.mesh.mesh import Mesh, eventually, running
+from tests.mesh.mesh import Mesh, eventually, request, running
 
 RATE = 200.0
 
@@ -33,6 +35,14 @@ def load(mesh: Mesh) -> Load:
     return Load(mesh.gateway + "/", rate=RATE)
 
 
+def connects_failed(mesh: Mesh) -> float:
+    """How many requests the engine of api's host could not hand to its application."""
+    text = request(mesh.endpoints["engine"]["metrics"]).body.decode()
+    wanted = ('direction="inbound"', 'destination="default/api"', 'reason="connect_failed"')
+    lines = [line for line in text.splitlines() if line.startswith("weft_requests_total")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if all(part in line for part in wanted))
+
+
 @pytest.mark.parametrize("process", ["agent", "controller", "gateway_agent"])
 def test_killing_a_deciding_process_costs_no_request(mesh: Mesh, process: str) -> None:
     with load(mesh) as steady:
@@ -46,15 +56,25 @@ def test_killing_a_deciding_process_costs_no_request(mesh: Mesh, process: str) -
     mesh.wait(mesh.remove("traffic", "api"))
 
 
-def test_etcd_dead_costs_no_request(mesh: Mesh) -> None:
+def test_etcd_dead_costs_no_request_and_no_registration(mesh: Mesh) -> None:
+    late = f"{mesh.endpoints['agent']}/v1/services/late/instances/late-1"
+    body = json.dumps({"port": urlsplit(mesh.gateway).port}).encode()
     with load(mesh) as steady:
         mesh.hold("etcd")
         before = mesh.signal("etcd", signal.SIGKILL)
-        time.sleep(60 if SOAK else 10)
+        held = time.monotonic()
+        answer = request(late, method="PUT", body=body)
+        assert (answer.status, answer.json["stored"]) == (201, "disk"), answer
+        mesh.kill("agent")
+        eventually("the agent's next life knows it", lambda: request(late).status == 200)
+        time.sleep(max(0.0, (60 if SOAK else 10) - (time.monotonic() - held)))
         mesh.release("etcd")
         mesh.restarted("etcd", before)
-        time.sleep(5)
+        key = f"{mesh.endpoints['root']}registry/default/late/late-1"
+        eventually("etcd hears of it", lambda: mesh.etcdctl("get", key, "--print-value-only").strip() != "")
+        time.sleep(3)
     steady.check(at_least=1000)
+    assert request(late, method="DELETE").status == 200
     revision = mesh.put("traffic", "api", "apiVersion: weft/v1\nkind: Traffic\nspec: {service: api, timeout: 9s}\n")
     mesh.wait(revision)
     mesh.wait(mesh.remove("traffic", "api"))
@@ -67,15 +87,22 @@ def test_etcd_frozen_longer_than_the_lease_costs_no_request(mesh: Mesh) -> None:
         os.kill(pid, signal.SIGCONT)
         time.sleep(4)
     steady.check(at_least=1000)
+    revision = mesh.put("traffic", "api", "apiVersion: weft/v1\nkind: Traffic\nspec: {service: api, timeout: 9s}\n")
+    mesh.wait(revision)
+    mesh.wait(mesh.remove("traffic", "api"))
 
 
 def test_a_killed_instance_costs_no_request(mesh: Mesh) -> None:
     eject = "apiVersion: weft/v1\nkind: Traffic\nspec: {service: api, outlier: {eject: 2s}}\n"
     mesh.wait(mesh.put("traffic", "api", eject))
+    refused = connects_failed(mesh)
     with load(mesh) as steady:
         time.sleep(1)
         mesh.hold("api-2")
         before = mesh.signal("api-2", signal.SIGKILL)
+        eventually(
+            "its engine says connect_failed, and the caller's tries another", lambda: connects_failed(mesh) > refused
+        )
         time.sleep(3)
         mesh.release("api-2")
         mesh.restarted("api-2", before)
