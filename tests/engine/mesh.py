@@ -130,6 +130,7 @@ class Mesh:
     """By instance."""
     services: dict[ServiceName, Service] = field(default_factory=dict)
     endpoints: dict[ServiceName, tuple[sections.Endpoint, ...]] = field(default_factory=dict)
+    gateway_routes: tuple[Route, ...] = ()
 
     @property
     def api(self) -> Application:
@@ -193,7 +194,7 @@ class Mesh:
                 listener = sections.Outbound(address, str(WEB), str(upstream))
                 found[sections.outbound(WEB, upstream)] = listener
             found[sections.gateway("edge")] = sections.Gateway(
-                listeners={"web": sections.GatewayListener("http")}, routes=GATEWAY_ROUTES
+                listeners={"web": sections.GatewayListener("http")}, routes=self.gateway_routes
             )
             found[sections.public("web")] = sections.Public(f"127.0.0.1:{at.plain['gateway']}", "edge", "web")
         return found
@@ -208,6 +209,7 @@ class Mesh:
         """As at the start of the mesh."""
         for application in self.applications.values():
             application.reset()
+        self.gateway_routes = GATEWAY_ROUTES
         self.services = {WEB: Service(), API: Service(), GUARDED: GUARD}
         self.endpoints = {
             API: (self.endpoint("api-1"),),

@@ -5,11 +5,13 @@ Only where a rule looks at the path: `guarded` allows `/public` and nothing else
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from policy.compiled import Forward, Match, Prefix, Route, Service, Target
 from tests.engine.client import Door, ask
-from tests.engine.mesh import API, GUARDED, Mesh
+from tests.engine.mesh import API, GUARD, GUARDED, Mesh
 
 DOTS = ["/public/../secret", "/public/%2e%2e/secret", "/public/%2E./secret", "/./secret", "//secret", "/public//secret",
         "/public/.%2e/secret", "/public/..", "/public/."]  # fmt: skip
@@ -79,3 +81,17 @@ def test_a_rule_may_permit_encoded_separators(mesh: Mesh) -> None:
     (response,) = ask(mesh.outbound(), request("/public/a%2fb"))
     assert response.status == 200
     assert mesh.api.requests[-1].target == b"/public/a%2fb"
+
+
+def test_a_gateway_cannot_permit_encoded_separators_on_behalf_of_a_service_that_guards_its_paths(mesh: Mesh) -> None:
+    mesh.gateway_routes = tuple(replace(route, allow_encoded_slash=True) for route in mesh.gateway_routes)
+    mesh.publish()
+    (response,) = ask(mesh.gateway(), request("/public/a%2fb"))
+    assert (response.status, response.reason) == (400, "bad_request")
+    assert mesh.applications["guarded-1"].requests == []
+    own = Route("files/all", 0, Forward(to=(Target(str(GUARDED)),)), allow_encoded_slash=True)
+    mesh.services[GUARDED] = replace(GUARD, routes=(own,))
+    mesh.publish()
+    (response,) = ask(mesh.gateway(), request("/public/a%2fb"))
+    assert response.status == 200
+    assert mesh.applications["guarded-1"].requests[-1].target == b"/public/a%2fb"

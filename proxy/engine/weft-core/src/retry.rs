@@ -42,6 +42,8 @@ pub struct Attempt {
 /// How a try failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// This engine itself has no room, no descriptor or no certificate for it: no endpoint is to blame, and none could help.
+    Local,
     /// No connection came about: TCP, TLS or their timeout.
     Connect,
     /// The peer's protocol says that it did not look at it: a refused stream, GOAWAY above the last id.
@@ -114,6 +116,9 @@ impl Policy {
     pub fn judge(&self, method: &str, attempt: Attempt, failure: Failure, retries: u32) -> Verdict {
         if attempt.seen {
             return Verdict::Stop(Stop::AlreadyAnswering);
+        }
+        if failure == Failure::Local || failure.is_settled() {
+            return Verdict::Stop(Stop::NotNamed);
         }
         let delivery = failure.delivery(attempt);
         let (named, repeatable) = match delivery {
@@ -194,7 +199,7 @@ impl Policy {
 impl Failure {
     fn delivery(self, attempt: Attempt) -> Delivery {
         match self {
-            Failure::Connect | Failure::RefusedStream => Delivery::Nothing,
+            Failure::Local | Failure::Connect | Failure::RefusedStream => Delivery::Nothing,
             Failure::Reset | Failure::TryTimeout if attempt.sent => Delivery::Unknown,
             Failure::Reset | Failure::TryTimeout => Delivery::Nothing,
             Failure::Peer(Reason::ConnectFailed | Reason::Draining | Reason::Overloaded) => {
@@ -206,12 +211,22 @@ impl Failure {
         }
     }
 
+    /// Whether every endpoint would say the same, because all of them judge by one policy: the answer goes on as it is, even
+    /// where the rule names its status. That is meant for what applications say.
+    fn is_settled(self) -> bool {
+        use Reason::{BadRequest, Denied, Limited, TooLarge};
+        matches!(
+            self,
+            Failure::Peer(Denied | BadRequest | TooLarge | Limited)
+        )
+    }
+
     /// Whether the endpoint is to blame: what outlier detection counts. Peers that refuse for load or because they drain
     /// count too: others may have room.
     pub fn counts(self) -> bool {
         match self {
             Failure::Connect | Failure::Reset | Failure::TryTimeout => true,
-            Failure::RefusedStream => false,
+            Failure::Local | Failure::RefusedStream => false,
             Failure::Peer(reason) => matches!(
                 reason,
                 Reason::ConnectFailed

@@ -108,6 +108,37 @@ fn a_rule_must_name_the_failure() {
 }
 
 #[test]
+fn what_this_engine_lacks_is_nobodys_fault_and_is_not_looked_for_elsewhere() {
+    let policy = Policy::new(&rule());
+    let verdict = policy.judge("GET", Attempt::default(), Failure::Local, 0);
+    assert_eq!(verdict, Verdict::Stop(Stop::NotNamed));
+    assert!(!Failure::Local.counts());
+}
+
+#[test]
+fn what_every_endpoint_would_refuse_is_not_tried_again_although_its_status_is_named() {
+    let policy = Policy::new(&Retry {
+        statuses: vec![400, 403, 404, 413, 429],
+        ..rule()
+    });
+    for reason in [
+        Reason::Denied,
+        Reason::BadRequest,
+        Reason::TooLarge,
+        Reason::Limited,
+    ] {
+        let refused = policy.judge("GET", SENT, Failure::Peer(reason), 0);
+        assert_eq!(refused, Verdict::Stop(Stop::NotNamed), "{reason}");
+        let by_application = policy.judge("GET", SENT, Failure::Status(reason.status()), 0);
+        assert_eq!(by_application, Verdict::Again, "{reason}");
+    }
+    assert_eq!(
+        policy.judge("GET", SENT, Failure::Peer(Reason::NoRoute), 0),
+        Verdict::Again
+    );
+}
+
+#[test]
 fn a_stale_connection_is_replaced_free_of_budget_where_the_method_may_be_repeated() {
     let reused = Attempt {
         reused: true,

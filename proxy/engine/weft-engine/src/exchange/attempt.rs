@@ -57,6 +57,7 @@ pub(super) async fn attempt(
     upstream.decoder.expect(scratch.request.method(), offers);
     let mut broken = false;
     let mut armed = upload.done;
+    connection.bound(upstream.ends);
     connection.deadline.set(
         Instant::now()
             + if armed.is_some() {
@@ -65,7 +66,7 @@ pub(super) async fn attempt(
                 patience.stream
             },
     );
-    poll_fn(|cx| {
+    let outcome = poll_fn(|cx| {
         if !scratch.down.is_empty()
             && let Poll::Ready(Err(error)) = scratch.down.poll_flush(&mut connection.stream, cx)
         {
@@ -100,7 +101,9 @@ pub(super) async fn attempt(
             .poll(cx)
             .map(|()| Err(Trouble::Upstream(Failure::TryTimeout)))
     })
-    .await
+    .await;
+    connection.bound(None);
+    outcome
 }
 
 /// Moves the request on.

@@ -33,6 +33,14 @@ impl Failed {
         }
     }
 
+    /// The same, and it is this engine's own doing.
+    pub(super) fn local(error: Error) -> Self {
+        Self {
+            failure: Failure::Local,
+            ..Self::undelivered(error)
+        }
+    }
+
     /// No response head came, and that is the upstream's doing.
     pub(super) fn of(
         trouble: Trouble,
@@ -83,7 +91,8 @@ impl Failed {
     }
 }
 
-fn refused_response(service: &str, reject: Reject) -> Error {
+/// An upstream's answer that is not taken.
+pub(super) fn refused_response(service: &str, reject: Reject) -> Error {
     Error::new(
         Reason::Reset,
         format!("{service} answered what is refused: {}", reject.text()),

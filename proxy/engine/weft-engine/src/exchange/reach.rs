@@ -11,7 +11,7 @@ use super::decide::{Forward, Way};
 use super::failed::Failed;
 use crate::observe::{Direction, Event};
 use crate::tls::Configs;
-use crate::upstream::{self, ConnectError, Key, MOST_AGE, Secure, connect};
+use crate::upstream::{self, ConnectError, Key, Secure, connect};
 use crate::worker::Worker;
 
 /// A connection to a member: one that is idle, unless a `fresh` one is wanted, or a new one.
@@ -48,7 +48,7 @@ pub(super) async fn reach(
         return Ok(known);
     }
     let full = |what| {
-        Failed::undelivered(Error::new(
+        Failed::local(Error::new(
             Reason::Overloaded,
             format!("{} has too many {what}", cluster.name),
         ))
@@ -81,14 +81,13 @@ pub(super) async fn reach(
         }
     };
     let within = cluster.traffic.connect_timeout.min(most);
-    let (stream, expires) = connect(address, secure, within)
+    let (stream, life) = connect(address, secure, within)
         .await
         .map_err(|error| unconnected(worker, plan, error, member, address))?;
     worker.counters.event(Event::Connected);
-    let expires = expires.unwrap_or(now + MOST_AGE).min(now + MOST_AGE);
     let state = Arc::clone(&member.state);
     Ok(Box::new(upstream::Connection::new(
-        stream, key, expires, state, permit,
+        stream, key, life, state, permit,
     )))
 }
 
@@ -102,6 +101,9 @@ fn unconnected(
     if let ConnectError::Tls(reason) = error {
         worker.counters.tls(Direction::Outbound, reason);
     }
+    if error.is_ours() {
+        return Failed::local(error.explain(&member.endpoint.instance, address));
+    }
     let mesh = matches!(plan.way, Way::Mesh { .. });
     Failed {
         host_unreachable: mesh && error.is_of_the_host(),
@@ -110,7 +112,7 @@ fn unconnected(
 }
 
 fn no_identity(service: &str) -> Failed {
-    Failed::undelivered(Error::new(
+    Failed::local(Error::new(
         Reason::TlsFailed,
         format!("there is no certificate to call {service} with"),
     ))

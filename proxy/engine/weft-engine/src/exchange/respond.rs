@@ -4,18 +4,21 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustls_pki_types::UnixTime;
 use socket2::SockRef;
 use tokio::time::Instant;
 use weft_core::access::Call;
-use weft_core::reason::Reason;
-use weft_http1::{FieldId, Framing, ResponseHead, Version, encode};
+use weft_core::reason::{Error, Reason};
+use weft_http1::{FieldId, Framing, Reject, ResponseHead, Version, encode};
 use weft_model::section::Decision;
 
 use super::attempt::{Upload, poll_upload};
 use super::decide::{Forward, Way};
-use super::{CLIENT_LEFT, End, then};
-use crate::h1::{Body, Connection, Ends, Fate, Relay, RelayError, Scratch, Then};
+use super::failed::refused_response;
+use super::{CLIENT_LEFT, End, answer, then};
+use crate::h1::{Answer, Body, Connection, Ends, Fate, Relay, RelayError, Scratch, Then};
 use crate::io::{Bounds, Side, Tunnel};
+use crate::tls::Role;
 use crate::upstream;
 use crate::worker::Worker;
 
@@ -30,7 +33,7 @@ pub(super) struct Answered<'a> {
 /// How moving the answer ended.
 enum Moved {
     Whole,
-    UpstreamBroke,
+    UpstreamBroke(Option<Reject>),
     ClientLeft,
     Idle,
 }
@@ -55,6 +58,7 @@ pub(super) async fn respond(
         scratch,
         uncertain || framing == Framing::UntilClose,
     );
+    let before = scratch.down.is_empty().then(|| scratch.down.written());
     encode_head(scratch, &answered, framing, then);
     let mut relay = Relay::new(
         if scratch.response.framing() == Framing::None {
@@ -74,7 +78,17 @@ pub(super) async fn respond(
                 ..end(answered.peer, Fate::Abort)
             };
         }
-        Moved::UpstreamBroke | Moved::Idle => {
+        Moved::UpstreamBroke(refused) if before == Some(scratch.down.written()) => {
+            // Nothing of it was sent, so that an answer of our own can still take its place.
+            let error = broken(&answered, refused);
+            return answer(connection, answered.worker, scratch, &Answer::from(&error)).await;
+        }
+        Moved::UpstreamBroke(refused) => {
+            broken(&answered, refused);
+            truncate(connection, framing);
+            return end(Some(Reason::Reset), Fate::Abort);
+        }
+        Moved::Idle => {
             truncate(connection, framing);
             return end(Some(Reason::Reset), Fate::Abort);
         }
@@ -110,9 +124,10 @@ async fn pump(
     relay: &mut Relay,
     idle: Duration,
 ) -> Moved {
+    connection.bound(upstream.ends);
     connection.deadline.set(Instant::now() + idle);
     let mut upload_broken = false;
-    poll_fn(|cx| {
+    let moved = poll_fn(|cx| {
         let ends = Ends {
             from: &mut upstream.stream,
             input: &mut upstream.input,
@@ -123,7 +138,12 @@ async fn pump(
         match relay.poll(cx, ends, &mut body, None) {
             Poll::Ready(Ok(())) => return Poll::Ready(Moved::Whole),
             Poll::Ready(Err(RelayError::Sink(_))) => return Poll::Ready(Moved::ClientLeft),
-            Poll::Ready(Err(_)) => return Poll::Ready(Moved::UpstreamBroke),
+            Poll::Ready(Err(RelayError::Refused(reject))) => {
+                return Poll::Ready(Moved::UpstreamBroke(Some(reject)));
+            }
+            Poll::Ready(Err(RelayError::Source | RelayError::TooLarge)) => {
+                return Poll::Ready(Moved::UpstreamBroke(None));
+            }
             Poll::Pending => {}
         }
         if upload.done.is_none() && !upload_broken {
@@ -139,7 +159,24 @@ async fn pump(
         }
         connection.deadline.poll(cx).map(|()| Moved::Idle)
     })
-    .await
+    .await;
+    connection.bound(None);
+    moved
+}
+
+/// Why an answer ends before its end; counted by that.
+fn broken(answered: &Answered<'_>, refused: Option<Reject>) -> Error {
+    let name = &answered.plan.cluster.name;
+    match refused {
+        Some(reject) => {
+            answered.worker.counters.reject(reject, true);
+            refused_response(name, reject)
+        }
+        None => Error::new(
+            Reason::Reset,
+            format!("{name} closed the connection inside its answer"),
+        ),
+    }
 }
 
 /// How the client is told where the body ends.
@@ -225,9 +262,9 @@ async fn switch(
     let mut tunnel = Tunnel::default();
     let bounds = Bounds {
         idle: answered.plan.cluster.traffic.stream_idle,
-        expires: connection.peer.as_ref().map(|peer| peer.expires),
+        expires: connection.end_with(upstream.ends),
     };
-    while may_go_on(connection, scratch, answered) {
+    while may_go_on(connection, &upstream, scratch, answered) {
         let down = Side {
             stream: &mut connection.stream,
             input: &mut connection.input,
@@ -244,15 +281,25 @@ async fn switch(
     end
 }
 
-/// Whether a tunnel's caller is still believed and still allowed.
-fn may_go_on(connection: &mut Connection, scratch: &Scratch, answered: &Answered<'_>) -> bool {
+/// Whether a tunnel's caller is still believed and still allowed, and the instance behind it still believed.
+fn may_go_on(
+    connection: &mut Connection,
+    upstream: &upstream::Connection,
+    scratch: &Scratch,
+    answered: &Answered<'_>,
+) -> bool {
     let world = answered.worker.world();
+    if matches!(answered.plan.way, Way::Mesh { .. }) {
+        let chain = upstream.stream.peer_certificates().unwrap_or_default();
+        let tls = &world.tls;
+        let judged = tls
+            .trust
+            .judge(chain, Role::Server, &tls.local, UnixTime::now());
+        return judged.is_ok();
+    }
     let Some(peer) = &mut connection.peer else {
         return true;
     };
-    if !matches!(answered.plan.way, Way::Here { .. }) {
-        return true;
-    }
     let believed = peer.is_still_believed(&world.tls);
     let Some(service) = world.services.get(&peer.service) else {
         return false;

@@ -76,6 +76,8 @@ impl Connection {
         direction: Direction,
         peer: Option<Box<Peer>>,
     ) -> Self {
+        let mut deadline = Deadline::never();
+        deadline.bound(peer.as_ref().map(|peer| peer.life.end));
         Self {
             stream,
             input: Input::default(),
@@ -83,13 +85,24 @@ impl Connection {
                 Direction::Inbound => Limits::MESH,
                 Direction::Outbound | Direction::Gateway => Limits::REQUEST,
             }),
-            deadline: Deadline::never(),
+            deadline,
             address,
             ip,
             peer,
             direction,
             last: None,
         }
+    }
+
+    /// Nothing goes on for longer than this connection lives, nor than the one to an upstream, while there is one.
+    pub(crate) fn bound(&mut self, upstream: Option<Instant>) {
+        self.deadline.bound(self.end_with(upstream));
+    }
+
+    /// When this connection and the one to an upstream are over, whichever is first.
+    pub(crate) fn end_with(&self, upstream: Option<Instant>) -> Option<Instant> {
+        let own = self.peer.as_ref().map(|peer| peer.life.end);
+        own.into_iter().chain(upstream).min()
     }
 
     /// Waits for the first byte of a request; `false`: there will be none.
@@ -103,8 +116,8 @@ impl Connection {
             Direction::Outbound | Direction::Inbound => MESH_IDLE,
         };
         let mut until = Instant::now() + idle;
-        if let Some(expires) = self.peer.as_ref().map(|peer| peer.expires) {
-            until = until.min(expires);
+        if let Some(peer) = &self.peer {
+            until = until.min(peer.life.last);
         }
         self.deadline.set(until);
         loop {

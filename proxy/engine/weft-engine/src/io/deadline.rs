@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
     at: Option<Instant>,
+    bound: Option<Instant>,
 }
 
 // === impl Deadline ===
@@ -20,17 +21,24 @@ impl Deadline {
         Self {
             sleep: None,
             at: None,
+            bound: None,
         }
     }
 
     /// Fires then, and no longer when it would have fired before.
     pub(crate) fn set(&mut self, at: Instant) {
+        let at = self.bound.map_or(at, |bound| at.min(bound));
         self.at = Some(at);
         if let Some(sleep) = &mut self.sleep
             && sleep.deadline() > at
         {
             sleep.as_mut().reset(at);
         }
+    }
+
+    /// From the next [`Self::set`] on it fires no later than that, whatever it is set to.
+    pub(crate) fn bound(&mut self, at: Option<Instant>) {
+        self.bound = at;
     }
 
     /// Ready from the set moment on.
@@ -72,6 +80,20 @@ mod tests {
                 .await
                 .is_pending()
         );
+        deadline.set(start + Duration::from_secs(3));
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bound_deadline_moves_no_further_until_it_is_released() {
+        let start = Instant::now();
+        let mut deadline = Deadline::never();
+        deadline.bound(Some(start + Duration::from_secs(2)));
+        deadline.set(start + Duration::from_secs(60));
+        poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+        deadline.bound(None);
         deadline.set(start + Duration::from_secs(3));
         poll_fn(|cx| deadline.poll(cx)).await;
         assert_eq!(start.elapsed(), Duration::from_secs(3));

@@ -11,6 +11,7 @@ pub(crate) struct Output {
     /// Written first. Callers append; [`Output::poll_send`] clears.
     pub(crate) staged: Vec<u8>,
     sent: usize,
+    written: u64,
     dirty: bool,
 }
 
@@ -20,6 +21,11 @@ impl Output {
     /// Whether nothing is left to be written or flushed.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_written() && !self.dirty
+    }
+
+    /// How much was ever written through it.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
     }
 
     fn is_written(&self) -> bool {
@@ -56,6 +62,7 @@ impl Output {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.written += written as u64;
             let of_staged = written.min(staged.len());
             let of_body = (written - of_staged).min(body.len());
             self.sent += of_staged;

@@ -28,7 +28,7 @@ pub(crate) async fn inbound(mut down: Stream, mut peer: Box<Peer>, worker: &Work
         Ok((up, cluster, active)) => {
             let bounds = Bounds {
                 idle: cluster.traffic.idle_timeout,
-                expires: Some(peer.expires),
+                expires: Some(peer.life.end),
             };
             let carried = if say(&mut down, greeting::GO).await.is_ok() {
                 let meter = worker.tunnels.meter(key);

@@ -127,7 +127,8 @@ impl<'a> Plan<'a> {
         let patience = cluster.traffic.connect_timeout;
         let blamed = |error: ConnectError| self.blamed(&error, endpoint);
         let connected = connect(endpoint.address, secure, patience).await;
-        let (mut up, expires) = connected.map_err(blamed)?;
+        let (mut up, life) = connected.map_err(blamed)?;
+        let expires = life.map(|life| life.end);
         self.worker.counters.event(Event::Connected);
         if outside {
             return Ok((up, expires));
@@ -165,12 +166,16 @@ impl<'a> Plan<'a> {
         }
         Failed {
             error: error.explain(&endpoint.instance, endpoint.address),
-            failure: Failure::Connect,
-            outcome: Some(if error.is_of_the_host() {
-                Outcome::HostUnreachable
+            failure: if error.is_ours() {
+                Failure::Local
             } else {
-                Outcome::Failure
-            }),
+                Failure::Connect
+            },
+            outcome: match error {
+                error if error.is_ours() => None,
+                error if error.is_of_the_host() => Some(Outcome::HostUnreachable),
+                _ => Some(Outcome::Failure),
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a certificate says, as far as the mesh asks.
 
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, KeyUsage, X509Certificate};
 
 use weft_core::caller::SpiffeId;
 
@@ -14,14 +14,31 @@ pub(crate) struct Facts {
     pub(crate) spiffe: Option<SpiffeId>,
     /// Its DNS names, lower case; `*.` before a wildcard.
     pub(crate) dns: Vec<String>,
-    /// Whether it may sign others.
+    /// Whether it may sign others: it says that it is a CA, or its key may be used for that.
     pub(crate) is_ca: bool,
+    /// What its key may be used for.
+    pub(crate) usage: Usage,
     /// Lower-case hex without leading zeros.
     pub(crate) serial: String,
     /// Seconds since the epoch.
     pub(crate) not_before: i64,
     /// Seconds since the epoch; exact.
     pub(crate) not_after: i64,
+    /// When the first certificate of its chain ends: nothing under it may go on for longer.
+    pub(crate) holds_until: i64,
+}
+
+/// What a key may be used for (RFC 5280 section 4.2.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// It is not said.
+    Unsaid,
+    /// Certificates or revocation lists are among it.
+    Signing,
+    /// Handshakes are among it, and no signing of others.
+    Handshakes,
+    /// None of these.
+    Other,
 }
 
 // === impl Facts ===
@@ -34,6 +51,10 @@ impl Facts {
         if !rest.is_empty() {
             return Err(TlsReason::BadCertificate);
         }
+        let usage = parsed
+            .key_usage()
+            .map_err(|_| TlsReason::BadCertificate)?
+            .map_or(Usage::Unsaid, |found| Usage::of(found.value));
         let is_ca = parsed
             .basic_constraints()
             .map_err(|_| TlsReason::BadCertificate)?
@@ -54,14 +75,32 @@ impl Facts {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
             _ => None,
         });
+        let not_after = parsed.validity().not_after.timestamp();
         Ok(Self {
             spiffe,
             dns: dns.collect(),
-            is_ca,
+            is_ca: is_ca || usage == Usage::Signing,
+            usage,
             serial: serial(parsed.raw_serial()),
             not_before: parsed.validity().not_before.timestamp(),
-            not_after: parsed.validity().not_after.timestamp(),
+            not_after,
+            holds_until: not_after,
         })
+    }
+
+    /// Reads a chain: what its leaf says, and how long all of it holds.
+    pub(crate) fn of_chain(chain: &[CertificateDer<'_>]) -> Result<Self, TlsReason> {
+        let (leaf, rest) = chain.split_first().ok_or(TlsReason::NoCertificate)?;
+        let mut facts = Self::read(leaf)?;
+        for certificate in rest {
+            facts.holds_until = facts.holds_until.min(Self::read(certificate)?.not_after);
+        }
+        Ok(facts)
+    }
+
+    /// Whether it may stand between a leaf and a root.
+    pub(crate) fn may_issue(&self) -> bool {
+        self.is_ca && matches!(self.usage, Usage::Unsaid | Usage::Signing)
     }
 
     /// Whether it speaks for a host name, in lower case; a wildcard stands for exactly one label (RFC 9525 section 6.3).
@@ -72,6 +111,20 @@ impl Facts {
                 .is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
             None => name == host,
         })
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    fn of(usage: &KeyUsage) -> Self {
+        if usage.key_cert_sign() || usage.crl_sign() {
+            Self::Signing
+        } else if usage.digital_signature() {
+            Self::Handshakes
+        } else {
+            Self::Other
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use weft_core::caller::Local;
 
 use super::provider::ticketer;
 use super::verifier::{CallerVerifier, InstanceVerifier};
-use super::{Facts, Trust, provider};
+use super::{Facts, TlsReason, Trust, provider};
 
 /// Endpoints whose sessions one identity remembers.
 const SESSIONS: usize = 4096;
@@ -74,9 +74,10 @@ impl Identity {
         local: &Arc<Local>,
         id: u64,
     ) -> Result<Self, String> {
-        let leaf = chain.first().ok_or("the chain is empty")?;
-        let facts =
-            Facts::read(leaf).map_err(|_| "the first certificate cannot be read".to_owned())?;
+        let facts = Facts::of_chain(&chain).map_err(|reason| match reason {
+            TlsReason::NoCertificate => "the chain is empty",
+            _ => "a certificate of the chain cannot be read",
+        })?;
         let public = name.starts_with("public/");
         if !public && facts.spiffe.as_ref().is_none_or(|id| id.label() != name) {
             let found = facts

@@ -11,10 +11,14 @@ mod name;
 mod provider;
 mod reason;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod verifier;
 
 pub(crate) use certificate::Facts;
+#[cfg(test)]
+pub(crate) use certificate::Usage;
 pub(crate) use identity::{ALPN_HTTP1, ALPN_TCP, Configs, Identity};
 pub(crate) use name::{PeerName, server_name};
 pub(crate) use provider::provider;

@@ -1,6 +1,9 @@
 //! Server names of mesh connections: `<instance>.<service>.<namespace>.<trust domain>`.
 
 use rustls_pki_types::{DnsName, ServerName};
+use weft_model::name::is_label;
+
+use super::TlsReason;
 
 /// Which instance a server name asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,19 +17,21 @@ pub(crate) struct PeerName<'a> {
 // === impl PeerName ===
 
 impl<'a> PeerName<'a> {
-    /// Takes a server name of that trust domain apart; `None`: it names no instance of it.
-    pub(crate) fn parse(name: &'a str, trust_domain: &str) -> Option<Self> {
-        let labels = name.strip_suffix(trust_domain)?.strip_suffix('.')?;
+    /// Takes a server name of that trust domain apart; the error: it is another's, or names no instance.
+    pub(crate) fn parse(name: &'a str, trust_domain: &str) -> Result<Self, TlsReason> {
+        let labels = name
+            .strip_suffix(trust_domain)
+            .and_then(|labels| labels.strip_suffix('.'))
+            .ok_or(TlsReason::WrongTrustDomain)?;
         let mut labels = labels.split('.');
-        let (instance, service, namespace) = (labels.next()?, labels.next()?, labels.next()?);
-        let whole = labels.next().is_none()
-            && !instance.is_empty()
-            && !service.is_empty()
-            && !namespace.is_empty();
-        whole.then(|| Self {
-            instance,
-            service: format!("{namespace}/{service}"),
-        })
+        let mut label = || labels.next().filter(|label| is_label(label));
+        match (label(), label(), label(), labels.next()) {
+            (Some(instance), Some(service), Some(namespace), None) => Ok(Self {
+                instance,
+                service: format!("{namespace}/{service}"),
+            }),
+            _ => Err(TlsReason::NoServerName),
+        }
     }
 }
 
@@ -62,15 +67,17 @@ mod tests {
 
     #[test]
     fn names_of_other_domains_or_other_depths_name_nobody() {
-        for name in [
-            "api-1.api.shop.corp",
-            "api.shop.dev.weft",
-            "x.api-1.api.shop.dev.weft",
-            "..shop.dev.weft",
-            "dev.weft",
-            "",
+        for (name, why) in [
+            ("api-1.api.shop.corp", TlsReason::WrongTrustDomain),
+            ("api-1.api.shop.evildev.weft", TlsReason::WrongTrustDomain),
+            ("api.shop.dev.weft", TlsReason::NoServerName),
+            ("x.api-1.api.shop.dev.weft", TlsReason::NoServerName),
+            ("..shop.dev.weft", TlsReason::NoServerName),
+            ("api_1.api.shop.dev.weft", TlsReason::NoServerName),
+            ("dev.weft", TlsReason::WrongTrustDomain),
+            ("", TlsReason::WrongTrustDomain),
         ] {
-            assert_eq!(PeerName::parse(name, "dev.weft"), None, "{name}");
+            assert_eq!(PeerName::parse(name, "dev.weft"), Err(why), "{name}");
         }
     }
 

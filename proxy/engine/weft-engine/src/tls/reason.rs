@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error, OtherError};
+use rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
+};
 
 /// Every reason there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,7 +142,15 @@ impl TlsReason {
             Error::InvalidCertificate(error) => Self::of_certificate(error),
             Error::NoCertificatesPresented => Self::NoCertificate,
             Error::NoApplicationProtocol => Self::WrongAlpn,
-            Error::PeerIncompatible(_) => Self::OldVersion,
+            Error::PeerIncompatible(
+                PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => Self::OldVersion,
+            // No record begins so.
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::PlainText,
             Error::AlertReceived(alert) => Self::of_alert(*alert),
             _ => Self::Protocol,
         }
@@ -178,6 +188,7 @@ impl TlsReason {
         match alert {
             AlertDescription::NoApplicationProtocol => Self::WrongAlpn,
             AlertDescription::UnrecognisedName => Self::WrongInstance,
+            AlertDescription::ProtocolVersion => Self::OldVersion,
             _ => Self::RefusedByPeer,
         }
     }

@@ -11,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use weft_core::caller::{Kind, Local};
 
-use super::certificate::normal_serial;
+use super::certificate::{Usage, normal_serial};
 use super::{Facts, TlsReason, provider};
 
 /// Bundles and revocations.
@@ -90,7 +90,8 @@ impl Trust {
         self.bundles == other.bundles && self.revoked == other.revoked
     }
 
-    /// Who a peer of the mesh is, or why it is nobody: its chain, its time, its serials, its identity, in that order of blame.
+    /// Who a peer of the mesh is, or why it is nobody: its chain, its time, its serials, its usage, its identity, in that
+    /// order of blame. Every certificate it shows has to hold, whether its path needs it or not.
     pub(crate) fn judge(
         &self,
         chain: &[CertificateDer<'_>],
@@ -101,7 +102,7 @@ impl Trust {
         let Some((leaf, intermediates)) = chain.split_first() else {
             return Err(TlsReason::NoCertificate);
         };
-        let facts = Facts::read(leaf)?;
+        let facts = Facts::of_chain(chain)?;
         if facts.is_ca {
             return Err(TlsReason::CaCertificate);
         }
@@ -116,7 +117,7 @@ impl Trust {
         anchors
             .verify(leaf, intermediates, role, now)
             .map_err(|error| TlsReason::of(&error))?;
-        self.unrevoked(&facts, intermediates)?;
+        self.admit(&facts, intermediates)?;
         match facts.spiffe.as_ref().map(|id| id.kind()) {
             None => Err(TlsReason::NoSpiffeId),
             Some(Kind::Service { .. } | Kind::Gateway { .. }) => Ok(facts),
@@ -124,23 +125,24 @@ impl Trust {
         }
     }
 
-    fn unrevoked(
-        &self,
-        facts: &Facts,
-        intermediates: &[CertificateDer<'_>],
-    ) -> Result<(), TlsReason> {
-        if self.revoked.is_empty() {
-            return Ok(());
-        }
-        if self.revoked.contains(&facts.serial) {
+    /// What the path's verification does not look at: revocation, and the key usage that X509-SVID asks for (section 4.3).
+    fn admit(&self, leaf: &Facts, intermediates: &[CertificateDer<'_>]) -> Result<(), TlsReason> {
+        if self.revoked.contains(&leaf.serial) {
             return Err(TlsReason::Revoked);
         }
         for certificate in intermediates {
-            if self.revoked.contains(&Facts::read(certificate)?.serial) {
+            let facts = Facts::read(certificate)?;
+            if self.revoked.contains(&facts.serial) {
                 return Err(TlsReason::Revoked);
             }
+            if !facts.may_issue() {
+                return Err(TlsReason::BadCertificate);
+            }
         }
-        Ok(())
+        match leaf.usage {
+            Usage::Handshakes => Ok(()),
+            Usage::Unsaid | Usage::Signing | Usage::Other => Err(TlsReason::BadCertificate),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::verify_tls13_signature;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -47,16 +47,11 @@ impl ClientCertVerifier for CallerVerifier {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &provider().signature_verification_algorithms,
-        )
+        Err(TlsReason::OldVersion.into_error())
     }
 
     fn verify_tls13_signature(
@@ -65,12 +60,7 @@ impl ClientCertVerifier for CallerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &provider().signature_verification_algorithms,
-        )
+        signed(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -96,8 +86,7 @@ impl InstanceVerifier {
         now: UnixTime,
     ) -> Result<(), TlsReason> {
         let name = name.to_str();
-        let asked =
-            PeerName::parse(&name, self.local.trust_domain()).ok_or(TlsReason::WrongTrustDomain)?;
+        let asked = PeerName::parse(&name, self.local.trust_domain())?;
         let expected = self
             .local
             .service(&asked.service)
@@ -128,16 +117,11 @@ impl ServerCertVerifier for InstanceVerifier {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &provider().signature_verification_algorithms,
-        )
+        Err(TlsReason::OldVersion.into_error())
     }
 
     fn verify_tls13_signature(
@@ -146,12 +130,7 @@ impl ServerCertVerifier for InstanceVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &provider().signature_verification_algorithms,
-        )
+        signed(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -165,6 +144,17 @@ impl fmt::Debug for InstanceVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InstanceVerifier({})", self.local.trust_domain())
     }
+}
+
+/// Whether the peer has the certificate's key: a handshake signed by another is blamed on the certificate, not on its CA.
+fn signed(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithms = &provider().signature_verification_algorithms;
+    verify_tls13_signature(message, cert, dss, algorithms)
+        .map_err(|_| TlsReason::BadCertificate.into_error())
 }
 
 fn whole<'a>(

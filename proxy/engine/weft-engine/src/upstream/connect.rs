@@ -14,7 +14,7 @@ use weft_core::reason::{Error, Reason};
 
 use crate::io::{Stream, tune};
 use crate::tls::{Facts, TlsReason};
-use crate::worker::{CLIENT_MARGIN, end_of};
+use crate::worker::{Life, Side};
 
 /// How a connection to the mesh is secured.
 #[derive(Debug)]
@@ -48,7 +48,11 @@ impl ConnectError {
     pub(crate) fn explain(&self, instance: &str, address: SocketAddr) -> Error {
         match self {
             Self::Tcp(error) => Error::new(
-                Reason::ConnectFailed,
+                if self.is_ours() {
+                    Reason::Overloaded
+                } else {
+                    Reason::ConnectFailed
+                },
                 format!("{instance} at {address}: {error}"),
             ),
             Self::Timeout { .. } => Error::new(
@@ -60,6 +64,22 @@ impl ConnectError {
                 format!("{instance} at {address}: {}", reason.word()),
             ),
         }
+    }
+
+    /// Whether this process or its host has run out of something: memory, descriptors, ports. (Linux's numbers.)
+    pub(crate) fn is_ours(&self) -> bool {
+        const ENOMEM: i32 = 12;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        const EADDRNOTAVAIL: i32 = 99;
+        const ENOBUFS: i32 = 105;
+        matches!(
+            self,
+            Self::Tcp(error) if matches!(
+                error.raw_os_error(),
+                Some(ENOMEM | ENFILE | EMFILE | EADDRNOTAVAIL | ENOBUFS)
+            )
+        )
     }
 
     /// Whether it is the host that cannot be reached, and not we who cannot open a socket.
@@ -82,12 +102,12 @@ impl ConnectError {
     }
 }
 
-/// Opens a connection; with it comes the moment at which it has to end.
+/// Opens a connection; with it comes how long it lives, where it lives under certificates.
 pub(crate) async fn connect(
     address: SocketAddr,
     secure: Option<Secure>,
     within: Duration,
-) -> Result<(Stream, Option<Instant>), ConnectError> {
+) -> Result<(Stream, Option<Life>), ConnectError> {
     let deadline = Instant::now() + within;
     let stream = timeout(within, TcpStream::connect(address)).await;
     let stream = stream
@@ -97,21 +117,23 @@ pub(crate) async fn connect(
     let Some(Secure { config, name, own }) = secure else {
         return Ok((Stream::Plain(stream), None));
     };
-    let own_end = end_of(&own, CLIENT_MARGIN).ok_or(ConnectError::Tls(TlsReason::NoIdentity))?;
+    let own = Life::of(&own, Side::Caller).ok_or(ConnectError::Tls(TlsReason::NoIdentity))?;
+    let protocols = config.alpn_protocols.clone();
     let handshake = TlsConnector::from(config).connect(name, stream);
     let stream = match tokio::time::timeout_at(deadline, handshake).await {
         Err(_) => return Err(ConnectError::Timeout { reached: true }),
         Ok(Err(error)) => return Err(ConnectError::Tls(TlsReason::of_io(&error))),
         Ok(Ok(stream)) => stream,
     };
-    let leaf = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(|chain| chain.first());
-    let facts = Facts::read(leaf.ok_or(ConnectError::Tls(TlsReason::NoCertificate))?)
-        .map_err(ConnectError::Tls)?;
+    let session = stream.get_ref().1;
+    // A server may choose none, and rustls leaves that to us (RFC 7301 section 3.2).
+    let agreed = session.alpn_protocol();
+    if !protocols.iter().any(|one| Some(&one[..]) == agreed) {
+        return Err(ConnectError::Tls(TlsReason::WrongAlpn));
+    }
+    let chain = session.peer_certificates().unwrap_or_default();
+    let facts = Facts::of_chain(chain).map_err(ConnectError::Tls)?;
     // A resumed session was verified when it began; its certificate may have ended since.
-    let end = end_of(&facts, CLIENT_MARGIN).ok_or(ConnectError::Tls(TlsReason::Expired))?;
-    Ok((Stream::Tls(Box::new(stream.into())), Some(end.min(own_end))))
+    let life = Life::of(&facts, Side::Caller).ok_or(ConnectError::Tls(TlsReason::Expired))?;
+    Ok((Stream::Tls(Box::new(stream.into())), Some(life.and(own))))
 }

@@ -8,7 +8,9 @@ use weft_core::limit::Permit;
 use weft_http1::{Limits, ResponseDecoder};
 
 use super::Key;
+use super::pool::MOST_AGE;
 use crate::io::{Input, Stream};
+use crate::worker::Life;
 
 /// A connection that is lent to one exchange at a time.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Connection {
     pub(crate) reused: bool,
     /// It takes no request any more from then on.
     pub(crate) expires: Instant,
+    /// It is gone then, whatever is under way; without certificates, never.
+    pub(crate) ends: Option<Instant>,
     /// Keeps the endpoint's place in memory, and so its key, from meaning another one.
     _state: Arc<State>,
     _permit: Permit,
@@ -34,17 +38,19 @@ impl Connection {
     pub(crate) fn new(
         stream: Stream,
         key: Key,
-        expires: Instant,
+        life: Option<Life>,
         state: Arc<State>,
         permit: Permit,
     ) -> Self {
+        let oldest = Instant::now() + MOST_AGE;
         Self {
             stream,
             input: Input::default(),
             decoder: ResponseDecoder::new(Limits::RESPONSE),
             key,
             reused: false,
-            expires,
+            expires: life.map_or(oldest, |life| life.last.min(oldest)),
+            ends: life.map(|life| life.end),
             _state: state,
             _permit: permit,
         }

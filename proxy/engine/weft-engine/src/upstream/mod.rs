@@ -6,4 +6,4 @@ mod pool;
 
 pub(crate) use connect::{ConnectError, Secure, connect};
 pub(crate) use connection::Connection;
-pub(crate) use pool::{Key, MOST_AGE, Pool};
+pub(crate) use pool::{Key, Pool};

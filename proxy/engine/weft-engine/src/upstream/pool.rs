@@ -1,7 +1,7 @@
 //! Idle connections of one worker: last in, first out, by endpoint and identity.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PER_ENDPOINT: usize = 256;
 const ALTOGETHER: usize = 8192;
 
 /// No connection is used longer than this, so that balancing reaches those that never pause.
-pub(crate) const MOST_AGE: Duration = Duration::from_secs(3600);
+pub(super) const MOST_AGE: Duration = Duration::from_secs(3600);
 
 /// Which connections are as good as each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,8 @@ pub(crate) struct Key {
 pub(crate) struct Pool {
     idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<Fold>>>,
     count: Cell<usize>,
+    /// Identities that are shown now.
+    shown: RefCell<HashSet<u64>>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,10 @@ impl Key {
             identity,
         }
     }
+
+    fn is_shown(&self, identities: &HashSet<u64>) -> bool {
+        self.identity == 0 || identities.contains(&self.identity)
+    }
 }
 
 // === impl Pool ===
@@ -71,8 +77,11 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless its identity or what it was believed by has changed meanwhile.
     pub(crate) fn give(&self, mut connection: Box<Connection>, idle: Duration, now: Instant) {
+        if !connection.key.is_shown(&self.shown.borrow()) {
+            return;
+        }
         connection.input.release();
         connection.reused = true;
         let mut pool = self.idle.borrow_mut();
@@ -86,11 +95,16 @@ impl Pool {
         }
     }
 
-    /// Closes those of identities that are not shown any more.
-    pub(crate) fn keep_identities(&self, current: impl Fn(u64) -> bool) {
+    /// Only these builds of identities are shown from now on; connections of others are closed.
+    pub(crate) fn show(&self, identities: impl Iterator<Item = u64>) {
+        let identities: HashSet<u64> = identities.collect();
+        if *self.shown.borrow() == identities {
+            return;
+        }
         self.idle
             .borrow_mut()
-            .retain(|key, _| key.identity == 0 || current(key.identity));
+            .retain(|key, _| key.is_shown(&identities));
+        self.shown.replace(identities);
         self.recount();
     }
 

@@ -170,7 +170,7 @@ impl Asked {
     fn by(hello: &ClientHello<'_>, world: &World) -> Result<Self, TlsReason> {
         let name = hello.server_name().ok_or(TlsReason::NoServerName)?;
         let trust_domain = world.local().trust_domain();
-        let asked = PeerName::parse(name, trust_domain).ok_or(TlsReason::WrongTrustDomain)?;
+        let asked = PeerName::parse(name, trust_domain)?;
         let (service, found) = world
             .services
             .get_key_value(&*asked.service)

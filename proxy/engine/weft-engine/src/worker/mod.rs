@@ -3,6 +3,7 @@
 mod accept;
 mod balance;
 mod handshake;
+mod life;
 mod peer;
 mod thread;
 
@@ -19,7 +20,8 @@ use weft_core::balance::Pick;
 use weft_core::outlier;
 use weft_core::time::Moment;
 
-pub(crate) use peer::{CLIENT_MARGIN, Peer, end_of};
+pub(crate) use life::{Life, Side};
+pub(crate) use peer::Peer;
 pub(crate) use thread::{Command, Handle, spawn};
 
 use self::balance::Balances;
@@ -72,11 +74,13 @@ pub(crate) fn moment(now: Instant) -> Moment {
 
 impl Worker {
     fn new(world: Arc<World>, counters: Arc<Counters>, news: UnboundedSender<News>) -> Self {
+        let pool = Pool::default();
+        pool.show(world.tls.identities.values().map(|identity| identity.id));
         Self {
             world: RefCell::new(world),
             changed: Notify::new(),
             rejudge: Notify::new(),
-            pool: Pool::default(),
+            pool,
             rng: RefCell::new(SmallRng::from_os_rng()),
             counters,
             requests: Requests::default(),
@@ -111,21 +115,8 @@ impl Worker {
         {
             self.rejudge.notify_waiters();
         }
-        let current = |id| {
-            world
-                .tls
-                .identities
-                .values()
-                .any(|identity| identity.id == id)
-        };
-        if !before
-            .tls
-            .identities
-            .values()
-            .all(|identity| current(identity.id))
-        {
-            self.pool.keep_identities(current);
-        }
+        self.pool
+            .show(world.tls.identities.values().map(|identity| identity.id));
         self.balances.borrow_mut().sweep();
         drop(world);
         before

@@ -1,18 +1,14 @@
 //! Who may speak with whom, and what every refusal is called.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-
 use crate::support::http::{Client, get};
-use crate::support::pki::{Ca, Leaf};
+use crate::support::pki::Ca;
 use crate::support::sections::endpoint;
 use crate::support::stage::Stage;
+use crate::support::tls::{Impostor, call};
 use crate::support::until;
 
 #[test]
@@ -255,118 +251,4 @@ fn an_identity_that_does_not_fit_is_refused_and_the_one_before_stays() {
         ));
     }
     assert_eq!(stage.get("/").status, 200);
-}
-
-/// A TLS server that proves to be somebody else.
-struct Impostor {
-    address: SocketAddr,
-    got_bytes: Arc<AtomicBool>,
-}
-
-impl Impostor {
-    fn start(leaf: &Leaf) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("its address");
-        let got_bytes = Arc::new(AtomicBool::new(false));
-        let (chain, key) = material(leaf);
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("a certificate");
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let (config, got) = (Arc::new(config), Arc::clone(&got_bytes));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
-                if matches!(StreamOwned::new(session, stream).read(&mut [0]), Ok(1)) {
-                    got.store(true, Ordering::Relaxed);
-                }
-            }
-        });
-        Self { address, got_bytes }
-    }
-}
-
-fn material(leaf: &Leaf) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let chain = leaf
-        .chain
-        .iter()
-        .cloned()
-        .map(CertificateDer::from)
-        .collect();
-    (
-        chain,
-        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone())),
-    )
-}
-
-/// Calls the inbound port by hand: the status, or why there is none.
-fn call(
-    address: SocketAddr,
-    leaf: Option<&Leaf>,
-    name: &str,
-    alpn: &str,
-) -> Result<u16, std::io::Error> {
-    let builder = ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Gullible));
-    let mut config = match leaf {
-        Some(leaf) => {
-            let (chain, key) = material(leaf);
-            builder
-                .with_client_auth_cert(chain, key)
-                .expect("a certificate")
-        }
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-    let name = name.to_owned().try_into().expect("a name");
-    let session = ClientConnection::new(Arc::new(config), name).expect("a session");
-    let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut stream = StreamOwned::new(session, stream);
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")?;
-    let answer = Client::over(stream).try_answer(false);
-    answer
-        .map(|answer| answer.status)
-        .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
-}
-
-/// Believes every server: the tests are about what servers believe.
-#[derive(Debug)]
-struct Gullible;
-
-impl rustls::client::danger::ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &rustls_pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls_pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
 }

@@ -176,6 +176,21 @@ fn answer(stream: &mut BufReader<TcpStream>, name: &str, head: &str) -> Option<(
                 .ok()?;
             None
         }
+        "/bad-chunk" => {
+            stream
+                .get_mut()
+                .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")
+                .ok()?;
+            None
+        }
+        "/drip" => {
+            let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.get_mut().write_all(head).ok()?;
+            loop {
+                stream.get_mut().write_all(b"1\r\n.\r\n").ok()?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
         "/rubbish" => {
             stream
                 .get_mut()

@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod pki;
 pub(crate) mod sections;
 pub(crate) mod stage;
+pub(crate) mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};

@@ -47,6 +47,15 @@ impl Ca {
         self.sign(vec![SanType::URI(uri)], life)
     }
 
+    /// Itself, as if it were somebody's own.
+    pub(crate) fn as_leaf(&self) -> Leaf {
+        Leaf {
+            chain: vec![self.der.clone()],
+            key: self.key.serialize_der(),
+            serial: 0,
+        }
+    }
+
     /// For public host names.
     pub(crate) fn public(&self, names: &[&str]) -> Leaf {
         let name = |name: &&str| SanType::DnsName((*name).try_into().expect("ASCII"));
@@ -62,6 +71,7 @@ impl Ca {
         let serial = u64::from(rand::random::<u32>()) + 1;
         params.serial_number = Some(SerialNumber::from(serial));
         params.subject_alt_names = names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
