@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from tests.support.etcd import etcd, etcd_config
@@ -9,7 +11,13 @@ from tests.support.etcd import etcd, etcd_config
 __all__ = ["etcd", "etcd_config"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Async tests run on asyncio, the one event loop Weft runs on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """One loop for the whole session: gRPC's poller outlives a test's loop and would call into it after it was closed."""
+    yield  # noqa: PT022 (a generator keeps the loop until the end; a coroutine would let it go)

@@ -35,6 +35,15 @@ pub struct Candidates {
 #[derive(Clone, Debug, Default)]
 pub struct Latencies(Vec<Ewma>);
 
+/// What a request saw of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It took so long to its response head.
+    Answer(Duration),
+    /// It failed, which counts as its timeout, so that a quick refusal attracts nobody.
+    Failure(Duration),
+}
+
 /// A worker's own choice among the candidates of one target.
 #[derive(Clone, Debug)]
 pub struct Balancer {
@@ -120,11 +129,13 @@ impl Latencies {
         Latencies(to.list().iter().map(of).collect())
     }
 
-    /// A request took so long to its response head. A failure counts as its timeout, so that a quick refusal attracts
-    /// nobody.
-    pub fn observe(&mut self, member: usize, took: Duration, now: Moment) {
+    /// What a request saw of a member.
+    pub fn observe(&mut self, member: usize, seen: Seen, now: Moment) {
         if let Some(ewma) = self.0.get_mut(member) {
-            ewma.observe(took, now);
+            match seen {
+                Seen::Answer(took) => ewma.observe(took, now),
+                Seen::Failure(waited) => ewma.fail(waited, now),
+            }
         }
     }
 

@@ -92,8 +92,8 @@ fn the_slower_of_two_is_passed_over_until_that_is_forgotten() {
     let candidates = Candidates::new(&members, &BTreeMap::new());
     let mut balancer = Balancer::new(Balance::P2c, &candidates, &mut rng);
     let mut latencies = Latencies::default().carry(&Members::default(), &members);
-    latencies.observe(0, Duration::from_secs(1), at(1));
-    latencies.observe(1, Duration::from_millis(1), at(1));
+    latencies.observe(0, Seen::Answer(Duration::from_secs(1)), at(1));
+    latencies.observe(1, Seen::Answer(Duration::from_millis(1)), at(1));
     let slow = |balancer: &mut Balancer, latencies: &Latencies, now, rng: &mut SmallRng| {
         let mut pick = || {
             balancer
@@ -104,7 +104,7 @@ fn the_slower_of_two_is_passed_over_until_that_is_forgotten() {
         (0..1_000).filter(|_| pick() == 0).count()
     };
     assert!(slow(&mut balancer, &latencies, at(1), &mut rng) < 50);
-    latencies.observe(1, Duration::from_millis(1), at(100));
+    latencies.observe(1, Seen::Answer(Duration::from_millis(1)), at(100));
     assert!(slow(&mut balancer, &latencies, at(100), &mut rng) > 900);
 }
 
@@ -113,7 +113,7 @@ fn what_was_measured_goes_with_its_endpoint() {
     let mut hosts = Default::default();
     let before = Members::default().reconcile(&fleet(&[1, 1]), &mut hosts);
     let mut latencies = Latencies::default().carry(&Members::default(), &before);
-    latencies.observe(1, Duration::from_millis(5), at(1));
+    latencies.observe(1, Seen::Answer(Duration::from_millis(5)), at(1));
     let after = before.reconcile(&fleet(&[1, 1])[1..], &mut hosts);
     let carried = latencies.carry(&before, &after);
     assert_eq!(

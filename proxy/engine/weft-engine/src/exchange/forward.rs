@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weft_core::balance::Pick;
+use weft_core::balance::{Pick, Seen};
 use weft_core::outlier::Outcome;
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::{Attempt, Failure, Stop, Verdict};
@@ -378,14 +378,16 @@ impl Tries<'_> {
     fn report(&self, place: Where, ended: Result<(), &Failed>, began: Instant, patience: Duration) {
         let Where::Picked(pick) = place else { return };
         let now = Instant::now();
-        let (took, outcome) = match ended {
-            Ok(()) => (now - began, Outcome::Success),
-            Err(failed) if failed.host_unreachable => (patience, Outcome::HostUnreachable),
+        let (seen, outcome) = match ended {
+            Ok(()) => (Seen::Answer(now - began), Outcome::Success),
+            Err(failed) if failed.host_unreachable => {
+                (Seen::Failure(patience), Outcome::HostUnreachable)
+            }
             Err(failed) if !failed.failure.counts() => return,
-            Err(_) => (patience, Outcome::Failure),
+            Err(_) => (Seen::Failure(patience), Outcome::Failure),
         };
         self.worker
-            .observe(&self.plan.cluster, pick.member, took, now);
+            .observe(&self.plan.cluster, pick.member, seen, now);
         self.worker.report(&self.plan.cluster, pick, outcome, now);
     }
 

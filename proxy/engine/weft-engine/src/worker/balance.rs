@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::rngs::SmallRng;
-use weft_core::balance::{Balancer, Latencies, Pick};
+use weft_core::balance::{Balancer, Latencies, Pick, Seen};
 use weft_core::time::Moment;
 
 use crate::world::{Cluster, Subset};
@@ -55,18 +54,18 @@ impl Balances {
         )
     }
 
-    /// How long a member took.
+    /// What a request saw of a member.
     pub(super) fn observe(
         &mut self,
         cluster: &Arc<Cluster>,
         member: usize,
-        took: Duration,
+        seen: Seen,
         now: Moment,
     ) {
         let own = self.own(cluster);
         // A request of the generation before knows its members by other places.
         if Arc::ptr_eq(&own.cluster, cluster) {
-            own.latencies.observe(member, took, now);
+            own.latencies.observe(member, seen, now);
         }
     }
 

@@ -16,7 +16,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
-use weft_core::balance::Pick;
+use weft_core::balance::{Pick, Seen};
 use weft_core::outlier;
 use weft_core::time::Moment;
 
@@ -154,17 +154,11 @@ impl Worker {
         )
     }
 
-    /// How long an instance took to its response head, or would have been waited for.
-    pub(crate) fn observe(
-        &self,
-        cluster: &Arc<Cluster>,
-        member: usize,
-        took: std::time::Duration,
-        now: Instant,
-    ) {
+    /// What a request saw of an instance.
+    pub(crate) fn observe(&self, cluster: &Arc<Cluster>, member: usize, seen: Seen, now: Instant) {
         self.balances
             .borrow_mut()
-            .observe(cluster, member, took, moment(now));
+            .observe(cluster, member, seen, moment(now));
     }
 
     /// How a request to an instance ended.
