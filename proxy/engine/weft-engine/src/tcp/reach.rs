@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use weft_core::balance::Pick;
+use weft_core::balance::{Pick, Seen};
 use weft_core::budget::{Deposit, Withdrawal};
 use weft_core::endpoint::Active;
 use weft_core::limit::Permit;
@@ -181,7 +181,11 @@ impl<'a> Plan<'a> {
 
     fn report(&self, pick: Pick, outcome: Outcome, took: Duration) {
         let now = Instant::now();
-        self.worker.observe(&self.cluster, pick.member, took, now);
+        let seen = match outcome {
+            Outcome::Success => Seen::Answer(took),
+            Outcome::Failure | Outcome::HostUnreachable => Seen::Failure(took),
+        };
+        self.worker.observe(&self.cluster, pick.member, seen, now);
         self.worker.report(&self.cluster, pick, outcome, now);
     }
 
