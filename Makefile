@@ -43,6 +43,7 @@ setup: hello engine .venv/.ready etcd
 
 hello:
 	@$(TOOLS) cargo
+	@$(TOOLS) claim
 	@test -x .tools/bin/weft-engine || echo "Building Weft: about two minutes the first time (two cores, empty caches), seconds after that."
 
 .tools/bin/uv:

@@ -21,7 +21,7 @@ from registry import keys
 from registry.model import Host, Tombstone
 from registry.records import DEREGISTERED, encode_host, encode_instance
 from registry.session import Session
-from registry.store import LeaseId, Store, StoreError
+from registry.store import LeaseId, Store, StoreError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +92,18 @@ class Announcer:
                 try:
                     if mesh.writable and await self._round(store, session, mesh):
                         pause = AGAIN_FIRST
-                        self._moved.set()
-                        self._moved = asyncio.Event()
-                        self._changed()
+                        self._tell_moved()
                     await self._wake.wait()
                 except StoreError as error:
                     logger.warning("the store does not take this host's keys", extra={"error": str(error)})
+                    self._tell_moved()
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                     pause = min(2 * pause, AGAIN_MOST)
+
+    def _tell_moved(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+        self._changed()
 
     async def _round(self, store: Store, session: Session, mesh: Mesh) -> bool:
         """Write everything that the store has not; whether there was anything. Raises `StoreError`."""
@@ -107,9 +111,16 @@ class Announcer:
             await asyncio.sleep(random.uniform(0.0, RESTORE_WITHIN))
         waiting = {key: value for key, value in self._wanted.items() if self.revision(key) is None}
         graves = dict(self._graves)
+        refused: StoreError | None = None
         for key, value in sorted(waiting.items(), key=_acks_last):
-            if self._wanted.get(key) == value:
+            if self._wanted.get(key) != value:
+                continue
+            try:
                 self._written[key] = (value, int(await session.put(key, value)))
+            except StoreUnavailableError:
+                raise
+            except StoreError as error:
+                refused = error  # one key that is never taken holds back no other
         for name, buried in graves.items():
             await session.forget(name)
             grave = await store.grant(TOMBSTONE_TTL)
@@ -118,6 +129,8 @@ class Announcer:
                 del self._graves[name]
                 self._written[name] = (b"", int(revision))
                 self._buried(buried)
+        if refused is not None:
+            raise refused
         return bool(waiting or graves)
 
     def _lose_what_others_changed(self, mesh: Mesh) -> bool:

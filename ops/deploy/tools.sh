@@ -4,7 +4,7 @@
 set -eu
 uv_version=0.13.9
 etcd_version=3.6.16
-rust_minor=85
+rust_minor=89
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/weft
 mkdir -p .tools/bin
 
@@ -102,10 +102,19 @@ cargo)
     [ "${version%%.*}" -gt 1 ] || [ "$minor" -ge $rust_minor ] ||
         die "cargo $version is too old: Weft needs 1.$rust_minor or later, and Debian 12's own is 1.63; install Rust by https://rustup.rs, then try again"
     ;;
+claim)
+    # In a shared target directory cargo takes the crates of two clones for the same ones and looks at times only, so that
+    # an older clone would be given the newer one's engine. Where another clone built last, ours has to look new.
+    if [ "$(cat "$CARGO_TARGET_DIR/.clone" 2>/dev/null)" != "$PWD" ]; then
+        mkdir -p "$CARGO_TARGET_DIR"
+        find proxy/engine -name '*.rs' -exec touch {} +
+        echo "$PWD" >"$CARGO_TARGET_DIR/.clone"
+    fi
+    ;;
 install)
     install_file "$2" "$3"
     ;;
 *)
-    die "usage: tools.sh uv|etcd|cargo|install FROM TO"
+    die "usage: tools.sh uv|etcd|cargo|claim|install FROM TO"
     ;;
 esac
