@@ -141,10 +141,6 @@ class UpstreamBody(_Body):
     port: Port | None = None
 
 
-_CARRIED = ("http", "tcp")
-"""What engines carry."""
-
-
 class RegistrationBody(_Body):
     """What is put at `/v1/services/<service>/instances/<id>`."""
 
@@ -178,16 +174,6 @@ def parse_registration(
             )
         )
     name = _service(namespace or parsed.namespace or DEFAULT_NAMESPACE, service, "service")
-    if parsed.protocol not in _CARRIED:
-        raise InvalidRegistration(
-            Problem(
-                "unsupported_protocol",
-                "protocol",
-                repr(parsed.protocol),
-                " or ".join(map(repr, _CARRIED)),
-                f"{parsed.protocol} is not carried yet: register an HTTP/1.1 port, or its bytes as tcp",
-            )
-        )
     upstreams = tuple(_upstream(upstream, index, name) for index, upstream in enumerate(parsed.upstreams))
     twice = [str(upstream.service) for upstream in upstreams]
     for index, text in enumerate(twice):

@@ -20,10 +20,10 @@ from ops.dev.state import state_directory
 @click.option("--port", required=True, type=click.IntRange(1, 65535), help="Where it listens on loopback.")
 @click.option(
     "--protocol",
-    type=click.Choice(["http", "tcp"]),
+    type=click.Choice(["http", "http2", "grpc", "tcp"]),
     default="http",
     show_default=True,
-    help="What it speaks there: tcp for databases and the like, whose bytes are carried as they are.",
+    help="What it speaks there: HTTP/1.1, HTTP/2, gRPC; tcp for databases and the like, whose bytes are carried as they are.",
 )
 @click.option("--upstream", "upstreams", multiple=True, help="A service that it calls; gives it WEFT_UPSTREAM_<S>_URL.")
 @click.option("--instance", help="What this copy is called (default: the service and the process id).")

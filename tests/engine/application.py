@@ -171,7 +171,7 @@ class Application:
                 self.connections += 1
                 self._open.add(connection)
                 self._threads.append(thread)
-            thread.start()
+                thread.start()
 
     def _talk(self, connection: socket.socket) -> None:
         with connection:

@@ -52,7 +52,7 @@ def _lines() -> Iterator[Case]:
     yield Case("129 fields", _head(*[b"X-%d: a" % n for n in range(128)]), 431)
     yield Case("24 bytes without a space", b"A" * 24)
     yield Case("a tls hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 20)
-    yield Case("the preface of http/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    yield Case("the preface of http/2.1", b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n")
 
 
 def _fields() -> Iterator[Case]:

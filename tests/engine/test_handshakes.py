@@ -67,7 +67,8 @@ STRANGERS: dict[str, Callable[[Mesh], Door]] = {
     "another namespace": named(server_name(ServiceName("shop", "api"), "api-1", TRUST_DOMAIN)),
     "another trust domain": named(server_name(API, "api-1", "other.weft")),
     "the service without an instance": named(f"api.default.{TRUST_DOMAIN}"),
-    "h2": protocols("h2"),
+    "two protocols": protocols("h2", "http/1.1"),
+    "no protocol": protocols(),
     "an unknown protocol": protocols("weft-tcp"),
 }
 

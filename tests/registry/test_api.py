@@ -119,6 +119,12 @@ async def test_a_registration_is_made_once_and_then_found_again() -> None:
     assert kept.check == Check(kind="tcp", interval=1.0), "no check means a connect every second"
 
 
+@pytest.mark.parametrize("protocol", ["http", "http2", "grpc", "tcp"])
+async def test_every_protocol_that_engines_carry_is_registered(protocol: str) -> None:
+    async with client(Memory()) as http:
+        assert (await http.put(URL, json={"port": 8080, "protocol": protocol})).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("body", "code", "path"),
     [
@@ -126,8 +132,6 @@ async def test_a_registration_is_made_once_and_then_found_again() -> None:
         ({"port": 0}, "invalid_value", "port"),
         ({"port": "8080"}, "invalid_value", "port"),
         ({"port": 8080, "prot": "http"}, "unknown_field", "prot"),
-        ({"port": 8080, "protocol": "grpc"}, "unsupported_protocol", "protocol"),
-        ({"port": 8080, "protocol": "http2"}, "unsupported_protocol", "protocol"),
         ({"port": 8080, "labels": {"version": 1.1}}, "invalid_value", "labels.version"),
         ({"port": 8080, "weight": 1001}, "invalid_value", "weight"),
         ({"port": 8080, "check": {}}, "invalid_value", "check"),

@@ -48,6 +48,8 @@ pub enum Failure {
     Connect,
     /// The peer's protocol says that it did not look at it: a refused stream, GOAWAY above the last id.
     RefusedStream,
+    /// The peer's connection takes no more requests, this one included: GOAWAY below its id.
+    GoAway,
     /// The connection ended before the response head.
     Reset,
     /// No response head within the try's own time.
@@ -128,7 +130,7 @@ impl Policy {
                 (self.statuses.contains(&status), self.may_repeat(method))
             }
         };
-        let stale = failure == Failure::Reset && attempt.reused;
+        let stale = attempt.reused && matches!(failure, Failure::Reset | Failure::GoAway);
         if !named && !stale {
             return Verdict::Stop(Stop::NotNamed);
         }
@@ -199,7 +201,9 @@ impl Policy {
 impl Failure {
     fn delivery(self, attempt: Attempt) -> Delivery {
         match self {
-            Failure::Local | Failure::Connect | Failure::RefusedStream => Delivery::Nothing,
+            Failure::Local | Failure::Connect | Failure::RefusedStream | Failure::GoAway => {
+                Delivery::Nothing
+            }
             Failure::Reset | Failure::TryTimeout if attempt.sent => Delivery::Unknown,
             Failure::Reset | Failure::TryTimeout => Delivery::Nothing,
             Failure::Peer(Reason::ConnectFailed | Reason::Draining | Reason::Overloaded) => {
@@ -226,7 +230,7 @@ impl Failure {
     pub fn counts(self) -> bool {
         match self {
             Failure::Connect | Failure::Reset | Failure::TryTimeout => true,
-            Failure::Local | Failure::RefusedStream => false,
+            Failure::Local | Failure::RefusedStream | Failure::GoAway => false,
             Failure::Peer(reason) => matches!(
                 reason,
                 Reason::ConnectFailed

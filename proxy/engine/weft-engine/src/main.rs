@@ -1,16 +1,19 @@
 //! The data plane of Weft: it forwards what its snapshot says, and has no opinion of its own.
 //!
 //! Threads: one for control ([`control`]), and workers ([`worker`]) that share nothing but atomics. A request comes in over
-//! [`h1`], is decided and tried by [`exchange`] from the [`world`], and goes out over [`upstream`]; [`tls`] says who is who and
-//! [`observe`] counts. Bytes that are no requests go through [`tcp`].
+//! [`h1`] or [`h2`], is decided and tried by [`exchange`] from the [`world`], and goes out over [`upstream`], its bodies moved by
+//! [`relay`]; [`tls`] says who is who and [`observe`] counts. Bytes that are no requests go
+//! through [`tcp`].
 
 mod config;
 mod control;
 mod exchange;
 mod h1;
+mod h2;
 mod io;
 mod log;
 mod observe;
+mod relay;
 mod tcp;
 mod tls;
 mod upstream;

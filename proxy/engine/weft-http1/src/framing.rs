@@ -94,7 +94,7 @@ fn encoding(
     }
 }
 
-fn parse_length(digits: &[u8]) -> Result<u64, Reject> {
+pub(crate) fn parse_length(digits: &[u8]) -> Result<u64, Reject> {
     if digits.is_empty() || digits.len() > LONGEST_LENGTH || !digits.iter().all(u8::is_ascii_digit)
     {
         return Err(Reject::BadLength);

@@ -20,6 +20,7 @@
 //! assert_eq!(decoder.feed(b"", &mut head), (0, Step::End));
 //! ```
 
+mod assemble;
 mod block;
 mod chunked;
 mod decode;
@@ -35,6 +36,7 @@ mod reject;
 mod scan;
 mod start_line;
 
+pub use assemble::{RequestParts, ResponseParts};
 pub use decode::{Eof, RequestDecoder, ResponseDecoder, Step};
 pub use field::{Field, FieldId};
 pub use fields::{Fields, is_name, is_value};

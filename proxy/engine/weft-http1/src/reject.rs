@@ -75,6 +75,7 @@ rejects! {
     UnknownExpectation, 417, "unknown_expectation", "Expect is other than `100-continue`.";
     BadConnection, 400, "bad_connection", "Connection is not a list of tokens.";
     ConnectionNamesField, 400, "connection_names_field", "Connection names a framing, routing or identity field.";
+    ConnectionField, 400, "connection_field", "A field that belongs to one connection stands in a message of HTTP/2.";
     BadChunkSize, 400, "bad_chunk_size", "A chunk size is not 1 to 15 hexadecimal digits.";
     BadChunkExtension, 400, "bad_chunk_extension", "A chunk extension is empty, unprintable, or longer than its limit.";
     BadChunkEnd, 400, "bad_chunk_end", "CRLF is missing after a chunk's size or data.";

@@ -25,7 +25,7 @@ pub struct Host {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
-    /// HTTP/1.1.
+    /// HTTP/1.1 towards the application; HTTP/2 is taken from callers too.
     Http,
     /// HTTP/2 without gRPC.
     Http2,

@@ -105,18 +105,6 @@ fn listener(listener: &Listener) -> Checked {
 }
 
 fn service(service: &Service) -> Checked {
-    if matches!(service.protocol, Protocol::Http2 | Protocol::Grpc) {
-        let name = if service.protocol == Protocol::Grpc {
-            "grpc"
-        } else {
-            "http2"
-        };
-        return Err(Fault {
-            code: Code::Unsupported,
-            path: "protocol".to_owned(),
-            message: format!("this engine does not speak {name} yet; expected http or tcp"),
-        });
-    }
     if service.protocol == Protocol::Tcp {
         connections(service)?;
     }

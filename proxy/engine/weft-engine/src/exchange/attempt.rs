@@ -1,18 +1,18 @@
 //! One try: the request goes out while the response head is awaited.
 
 use std::future::poll_fn;
-use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::Error as TlsError;
 use tokio::time::Instant;
 use weft_core::retry::Failure;
 use weft_http1::{Framing, Reject, Step, Version, encode};
 
-use crate::h1::{Body, Connection, Ends, Relay, RelayError, Scratch};
+use crate::h1::{Connection, Scratch, Wire};
+use crate::h2::Answered;
+use crate::relay::{Relay, RelayError};
 use crate::tls::TlsReason;
-use crate::upstream;
+use crate::upstream::{self, Upstream};
 
 /// A request on its way, over all of its tries.
 #[derive(Debug)]
@@ -48,16 +48,18 @@ pub(super) enum Trouble {
 /// Sends and waits. The upload may be unfinished when the head is there.
 pub(super) async fn attempt(
     connection: &mut Connection,
-    upstream: &mut upstream::Connection,
+    upstream: &mut Upstream,
     scratch: &mut Scratch,
     upload: &mut Upload,
     patience: Patience,
 ) -> Result<(), Trouble> {
-    let offers = scratch.request.is_websocket();
-    upstream.decoder.expect(scratch.request.method(), offers);
+    if let Upstream::H1(upstream) = upstream {
+        let offers = scratch.request.is_websocket() && !connection.wire.is_http2();
+        upstream.decoder.expect(scratch.request.method(), offers);
+    }
     let mut broken = false;
     let mut armed = upload.done;
-    connection.bound(upstream.ends);
+    connection.bound(upstream.ends());
     connection.deadline.set(
         Instant::now()
             + if armed.is_some() {
@@ -68,15 +70,19 @@ pub(super) async fn attempt(
     );
     let outcome = poll_fn(|cx| {
         if !scratch.down.is_empty()
-            && let Poll::Ready(Err(error)) = scratch.down.poll_flush(&mut connection.stream, cx)
+            && let Wire::H1(plain) = &mut connection.wire
+            && let Poll::Ready(Err(error)) = scratch.down.poll_flush(&mut plain.stream, cx)
         {
             return Poll::Ready(Err(Trouble::Downstream(RelayError::Sink(error))));
         }
-        if !broken && (upload.done.is_none() || !scratch.up.is_empty()) {
+        if connection.wire.poll_left(cx).is_ready() {
+            return Poll::Ready(Err(Trouble::Downstream(RelayError::Source)));
+        }
+        if !broken && (upload.done.is_none() || upstream.owes(&scratch.up)) {
             match poll_upload(cx, connection, upstream, scratch, upload) {
                 Poll::Ready(Ok(())) => upload.done = upload.done.or_else(|| Some(Instant::now())),
                 // The answer may be there all the same: why the upstream took no more of the request.
-                Poll::Ready(Err(RelayError::Sink(error))) => match tls_reason(&error) {
+                Poll::Ready(Err(RelayError::Sink(error))) => match TlsReason::within(&error) {
                     Some(reason) => return Poll::Ready(Err(Trouble::Tls(reason))),
                     None => broken = true,
                 },
@@ -110,24 +116,66 @@ pub(super) async fn attempt(
 pub(super) fn poll_upload(
     cx: &mut Context<'_>,
     connection: &mut Connection,
-    upstream: &mut upstream::Connection,
+    upstream: &mut Upstream,
     scratch: &mut Scratch,
     upload: &mut Upload,
 ) -> Poll<Result<(), RelayError>> {
-    let ends = Ends {
-        from: &mut connection.stream,
-        input: &mut connection.input,
-        to: &mut upstream.stream,
-        output: &mut scratch.up,
+    let source = connection.wire.source(&mut scratch.request);
+    let Some(sink) = upstream.sink(&mut scratch.up) else {
+        return Poll::Pending;
     };
-    let mut body = Body::Request(&mut connection.decoder, &mut scratch.request);
     upload
         .relay
-        .poll(cx, ends, &mut body, Some(&mut scratch.replay))
+        .poll(cx, source, sink, Some(&mut scratch.replay))
 }
 
 /// Reads up to the final head; informational ones go on at once.
 fn poll_head(
+    cx: &mut Context<'_>,
+    connection: &mut Connection,
+    upstream: &mut Upstream,
+    scratch: &mut Scratch,
+) -> Poll<Result<(), Trouble>> {
+    match upstream {
+        Upstream::H1(upstream) => poll_head_h1(cx, connection, upstream, scratch),
+        Upstream::H2(sender) => loop {
+            let method = scratch.request.method();
+            let answered = ready!(sender.poll_head(cx, method, &mut scratch.response));
+            return Poll::Ready(match answered {
+                Answered::Informational => {
+                    inform(cx, connection, scratch)?;
+                    continue;
+                }
+                Answered::Head => Ok(()),
+                Answered::Failed(failure) => Err(Trouble::Upstream(failure)),
+                Answered::Refused(reject) => Err(Trouble::Refused(reject)),
+                Answered::Tls(reason) => Err(Trouble::Tls(reason)),
+            });
+        },
+    }
+}
+
+/// Passes an informational head on.
+fn inform(
+    cx: &mut Context<'_>,
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+) -> Result<(), Trouble> {
+    let head = &scratch.response;
+    match &mut connection.wire {
+        Wire::H2(call) => call.informational(head.status(), head.fields().forwarded()),
+        Wire::H1(plain) if scratch.request.version() == Version::Http11 => {
+            encode::response(&mut scratch.down.staged, head, Framing::None, []);
+            if let Poll::Ready(Err(error)) = scratch.down.poll_flush(&mut plain.stream, cx) {
+                return Err(Trouble::Downstream(RelayError::Sink(error)));
+            }
+        }
+        Wire::H1(_) => {}
+    }
+    Ok(())
+}
+
+fn poll_head_h1(
     cx: &mut Context<'_>,
     connection: &mut Connection,
     upstream: &mut upstream::Connection,
@@ -140,19 +188,7 @@ fn poll_head(
         upstream.input.consume(taken);
         match step {
             Step::Head if scratch.response.is_informational() => {
-                if scratch.request.version() == Version::Http11 {
-                    encode::response(
-                        &mut scratch.down.staged,
-                        &scratch.response,
-                        Framing::None,
-                        [],
-                    );
-                    if let Poll::Ready(Err(error)) =
-                        scratch.down.poll_flush(&mut connection.stream, cx)
-                    {
-                        return Poll::Ready(Err(Trouble::Downstream(RelayError::Sink(error))));
-                    }
-                }
+                inform(cx, connection, scratch)?;
                 continue;
             }
             Step::Head => return Poll::Ready(Ok(())),
@@ -165,15 +201,8 @@ fn poll_head(
             Poll::Ready(Ok(_)) => return Poll::Ready(Err(Trouble::Upstream(Failure::Reset))),
             Poll::Ready(Err(error)) => {
                 let reset = Trouble::Upstream(Failure::Reset);
-                return Poll::Ready(Err(tls_reason(&error).map_or(reset, Trouble::Tls)));
+                return Poll::Ready(Err(TlsReason::within(&error).map_or(reset, Trouble::Tls)));
             }
         }
     }
-}
-
-/// What TLS said, if it was TLS that said something. In TLS 1.3 a server's refusal of our certificate comes only now. A
-/// missing close_notify is a reset like any other.
-fn tls_reason(error: &io::Error) -> Option<TlsReason> {
-    let error = error.get_ref()?.downcast_ref::<TlsError>()?;
-    Some(TlsReason::of(error))
 }

@@ -74,6 +74,17 @@ impl Failed {
                     error,
                 )
             }
+            Trouble::Upstream(Failure::GoAway) => (
+                Failure::GoAway,
+                Error::new(
+                    Reason::Draining,
+                    format!("{name} takes no more on this connection"),
+                ),
+            ),
+            Trouble::Upstream(Failure::RefusedStream) => (
+                Failure::RefusedStream,
+                Error::new(Reason::Overloaded, format!("{name} refused the stream")),
+            ),
             _ => (
                 Failure::Reset,
                 Error::new(

@@ -2,22 +2,26 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use weft_core::balance::{Pick, Seen};
 use weft_core::outlier::Outcome;
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::{Attempt, Failure, Stop, Verdict};
-use weft_http1::{FieldId, Fields, Framing};
+use weft_http1::{FieldId, Fields, Framing, encode};
+use weft_model::section::Protocol;
 
 use super::attempt::{Patience, Trouble, Upload, attempt};
 use super::decide::{Forward, Way};
 use super::failed::Failed;
-use super::reach::reach;
-use super::request::{Public, encode_try, prepare};
+use super::reach::{Goal, reach};
+use super::request::{Public, encode_try, frame_try, prepare};
 use super::respond::{Answered, respond};
 use super::{CLIENT_LEFT, End, Refused, answer};
-use crate::h1::{Answer, Connection, Fate, Relay, RelayError, Scratch};
+use crate::h1::{Answer, Connection, Fate, Scratch, Wire};
 use crate::observe::{Direction, Event};
+use crate::relay::{Relay, RelayError};
+use crate::upstream::Upstream;
 use crate::worker::Worker;
 use crate::world::Place;
 
@@ -81,11 +85,7 @@ fn prepare_request(
     ) {
         (Direction::Gateway, Some(Place::Gateway { gateway, .. })) => Some(Public {
             gateway,
-            scheme: if connection.stream.is_tls() {
-                "https"
-            } else {
-                "http"
-            },
+            scheme: if connection.secure { "https" } else { "http" },
             ip: connection.ip,
         }),
         _ => None,
@@ -96,10 +96,22 @@ fn prepare_request(
         public.as_ref(),
         &mut *worker.rng.borrow_mut(),
     );
-    let keeps = scratch.request.framing() != Framing::None && plan.rule.retry.may_need_body();
+    // A connection that many share may end at any moment, whatever the rule says about trying again.
+    let needs = plan.rule.retry.may_need_body() || speaks_http2(connection, plan);
+    let keeps = scratch.request.framing() != Framing::None && needs;
     scratch
         .replay
         .start(keeps.then(|| std::rc::Rc::clone(&worker.replay)));
+}
+
+/// Whether a request goes on in HTTP/2: what its service speaks, between engines also what its client does.
+fn speaks_http2(connection: &Connection, plan: &Forward) -> bool {
+    match plan.cluster.protocol {
+        Protocol::Http2 | Protocol::Grpc => true,
+        Protocol::Http | Protocol::Tcp => {
+            matches!(plan.way, Way::Mesh { .. }) && connection.wire.is_http2()
+        }
+    }
 }
 
 /// The state of a request over its tries.
@@ -222,24 +234,21 @@ impl Tries<'_> {
             .rule
             .retry
             .try_timeout(method, self.retries, remaining);
-        let mut upstream =
-            match reach(self.worker, self.plan, member, place.member(), fresh, head).await {
-                Ok(upstream) => upstream,
-                Err(failed) => {
-                    self.report(place, Err(&failed), began, head);
-                    return Err(failed);
-                }
-            };
-        let ended =
-            self.upload
-                .relay
-                .is_decoded()
-                .then(|| match self.upload.relay.had_trailers() {
-                    true => connection.decoder.trailers(),
-                    false => &NO_TRAILERS,
-                });
-        encode_try(scratch, self.plan, head, ended);
-        self.upload.relay.restart();
+        let goal = Goal {
+            worker: self.worker,
+            plan: self.plan,
+            member,
+            place: place.member(),
+            http2: speaks_http2(connection, self.plan),
+        };
+        let mut upstream = match reach(goal, fresh, head).await {
+            Ok(upstream) => upstream,
+            Err(failed) => {
+                self.report(place, Err(&failed), began, head);
+                return Err(failed);
+            }
+        };
+        self.start(connection, &mut upstream, scratch, head)?;
         let patience = Patience {
             head,
             stream: cluster.traffic.stream_idle,
@@ -255,7 +264,7 @@ impl Tries<'_> {
         let tried = Attempt {
             sent: true,
             seen: false,
-            reused: upstream.reused,
+            reused: upstream.is_reused(),
             replayable: scratch.replay.kept().is_some(),
         };
         match outcome {
@@ -276,6 +285,63 @@ impl Tries<'_> {
             peer,
         };
         Ok(respond(connection, upstream, scratch, &mut self.upload, answered).await)
+    }
+
+    /// Puts the request's head on its way, and what is kept of the body where this is not the first try.
+    fn start(
+        &mut self,
+        connection: &mut Connection,
+        upstream: &mut Upstream,
+        scratch: &mut Scratch,
+        patience: Duration,
+    ) -> Result<(), Failed> {
+        let relay = &mut self.upload.relay;
+        match upstream {
+            Upstream::H1(_) => {
+                let trailers = || match relay.had_trailers() {
+                    true => connection.wire.trailers(),
+                    false => &NO_TRAILERS,
+                };
+                let ended = relay.is_decoded().then(trailers);
+                encode_try(scratch, self.plan, patience, ended);
+            }
+            Upstream::H2(sender) => {
+                scratch.up.clear();
+                let request = frame_try(scratch, self.plan, patience).ok_or_else(|| {
+                    let error = Error::new(Reason::BadRequest, "HTTP/2 cannot say this request");
+                    Failed {
+                        failure: Failure::Status(error.status),
+                        ..Failed::undelivered(error)
+                    }
+                })?;
+                let kept = scratch.replay.kept().unwrap_or_default();
+                let ended = scratch.request.framing() == Framing::None;
+                let reused = sender.reused;
+                sender
+                    .start(request, ended, Bytes::copy_from_slice(kept))
+                    .map_err(|failure| Failed {
+                        failure,
+                        attempt: Attempt {
+                            reused,
+                            sent: true,
+                            replayable: scratch.replay.kept().is_some(),
+                            ..Attempt::default()
+                        },
+                        ..Failed::undelivered(Error::new(
+                            Reason::Draining,
+                            format!(
+                                "{} takes no more on this connection",
+                                self.plan.cluster.name
+                            ),
+                        ))
+                    })?;
+                if self.retries == 0 && scratch.request.expects_continue() {
+                    invite(connection, scratch);
+                }
+            }
+        }
+        relay.restart();
+        Ok(())
     }
 
     /// Whether the answer is to be forwarded; reports it either way.
@@ -314,7 +380,8 @@ impl Tries<'_> {
             .retry
             .judge(method, tried, failure, self.retries)
         {
-            Verdict::Again if status >= 400 && self.has_budget() => Err(failed),
+            // gRPC tells a failure in an answer that HTTP takes for a success.
+            Verdict::Again if (status >= 400 || peer.is_some()) && self.has_budget() => Err(failed),
             Verdict::Stop(Stop::Exhausted) if self.retries > 0 && peer.is_some() => Err(failed),
             _ => Ok(()),
         }
@@ -397,6 +464,18 @@ impl Tries<'_> {
             .done
             .map_or(Duration::ZERO, |done| done.elapsed());
         self.plan.timeout.saturating_sub(spent)
+    }
+}
+
+/// Has a client send its body: in HTTP/2 nobody upstream says so for certain.
+fn invite(connection: &mut Connection, scratch: &mut Scratch) {
+    match &mut connection.wire {
+        Wire::H2(call) => call.informational(100, std::iter::empty()),
+        Wire::H1(_) => {
+            let out = &mut scratch.down.staged;
+            encode::status_line(out, 100, encode::reason(100));
+            encode::end(out);
+        }
     }
 }
 

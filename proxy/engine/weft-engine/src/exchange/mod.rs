@@ -11,7 +11,8 @@ mod request;
 mod respond;
 mod trace;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ use weft_http1::{Framing, Method, Reject, Side, Step, Version};
 
 use self::decide::{Decision, Plan, decide};
 use self::forward::forward;
-use crate::h1::{Answer, Connection, Fate, Scratch, Then};
+use crate::h1::{Answer, Connection, Fate, Plain, Scratch, Then, Wire};
+use crate::h2::is_grpc;
+use crate::io::Deadline;
 use crate::observe::{Label, RequestKey};
 use crate::worker::Worker;
 
@@ -47,24 +50,33 @@ pub(crate) async fn exchange(connection: &mut Connection, worker: &Worker) -> Fa
     fate
 }
 
-async fn one(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch) -> Fate {
-    match read_head(connection, scratch).await {
-        Ok(()) => {}
-        Err(None) => return Fate::Abort,
-        Err(Some(refused)) => {
-            let end = refuse(connection, worker, scratch, refused).await;
-            let started = Instant::now();
-            count(
-                connection,
-                worker,
-                (Label::NONE, Label::NONE, Label::NONE),
-                Method::Other,
-                end,
-                started,
-            );
-            return end.fate;
-        }
+/// Serves the request of a stream, whose head was `read`.
+pub(crate) async fn exchange_call(
+    connection: &mut Connection,
+    worker: &Worker,
+    scratch: &mut Scratch,
+    read: Result<(), Reject>,
+) {
+    match read {
+        Ok(()) => drop(serve(connection, worker, scratch).await),
+        Err(reject) => drop(refuse(connection, worker, scratch, Refused::Codec(reject)).await),
     }
+}
+
+async fn one(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch) -> Fate {
+    let Connection { wire, deadline, .. } = connection;
+    let Wire::H1(plain) = wire else {
+        return Fate::Abort;
+    };
+    match read_head(plain, deadline, scratch).await {
+        Ok(()) => serve(connection, worker, scratch).await,
+        Err(None) => Fate::Abort,
+        Err(Some(refused)) => refuse(connection, worker, scratch, refused).await,
+    }
+}
+
+/// Serves a request whose head is there.
+async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch) -> Fate {
     let started = Instant::now();
     let Decision {
         source,
@@ -91,10 +103,11 @@ async fn one(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch
 
 /// Reads a head; the error is what to refuse it with, or nothing where the client has left.
 async fn read_head(
-    connection: &mut Connection,
+    connection: &mut Plain,
+    deadline: &mut Deadline,
     scratch: &mut Scratch,
 ) -> Result<(), Option<Refused>> {
-    connection.deadline.set(Instant::now() + HEAD_TIMEOUT);
+    deadline.set(Instant::now() + HEAD_TIMEOUT);
     poll_fn(|cx| {
         loop {
             let (taken, step) = connection
@@ -109,7 +122,7 @@ async fn read_head(
             match connection.input.poll_fill(&mut connection.stream, cx) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(Err(None)),
-                Poll::Pending if connection.deadline.poll(cx).is_ready() => {
+                Poll::Pending if deadline.poll(cx).is_ready() => {
                     return Poll::Ready(Err(Some(Refused::TooSlow)));
                 }
                 Poll::Pending => return Poll::Pending,
@@ -150,14 +163,53 @@ async fn refuse(
     worker: &Worker,
     scratch: &mut Scratch,
     refused: Refused,
-) -> End {
+) -> Fate {
+    let started = Instant::now();
     if let Refused::Codec(reject) = refused {
         worker.counters.reject(reject, false);
     }
     let said = Answer::from(&refused.error());
-    scratch.down.clear();
-    said.encode(&mut scratch.down.staged, false, Then::Close);
-    send(connection, scratch, said.status, said.reason, Fate::Close).await
+    let end = match &mut connection.wire {
+        Wire::H1(_) => {
+            scratch.down.clear();
+            said.encode(&mut scratch.down.staged, false, Then::Close);
+            send(connection, scratch, said.status, said.reason, Fate::Close).await
+        }
+        Wire::H2(_) => tell(connection, scratch, &said).await,
+    };
+    count(
+        connection,
+        worker,
+        (Label::NONE, Label::NONE, Label::NONE),
+        Method::Other,
+        end,
+        started,
+    );
+    end.fate
+}
+
+/// Answers on a stream; to a caller of gRPC in its own terms.
+async fn tell(connection: &mut Connection, scratch: &Scratch, said: &Answer) -> End {
+    let head_only = scratch.request.method() == Method::Head;
+    let grpc = is_grpc(&scratch.request);
+    let Connection { wire, deadline, .. } = connection;
+    let mut fate = Fate::Abort;
+    if let Wire::H2(call) = wire {
+        deadline.set(Instant::now() + HEAD_TIMEOUT);
+        let mut told = pin!(call.answer(said, head_only, grpc));
+        let told = poll_fn(|cx| match told.as_mut().poll(cx) {
+            Poll::Ready(told) => Poll::Ready(told.is_ok()),
+            Poll::Pending => deadline.poll(cx).map(|()| false),
+        });
+        if told.await {
+            fate = Fate::Close;
+        }
+    }
+    End {
+        code: said.status,
+        reason: said.reason,
+        fate,
+    }
 }
 
 /// Answers a request whose body, if it has one, is not read: then the connection ends.
@@ -167,7 +219,10 @@ async fn answer(
     scratch: &mut Scratch,
     said: &Answer,
 ) -> End {
-    let unread = scratch.request.framing() != Framing::None && !connection.decoder.is_body_done();
+    let Wire::H1(plain) = &connection.wire else {
+        return tell(connection, scratch, said).await;
+    };
+    let unread = scratch.request.framing() != Framing::None && !plain.decoder.is_body_done();
     let bad = said.reason == Some(Reason::BadRequest);
     let then = then(connection, worker, scratch, unread || bad);
     scratch.down.clear();
@@ -181,11 +236,13 @@ async fn answer(
     } else {
         Fate::Reuse
     };
-    if fate == Fate::Reuse {
+    if fate == Fate::Reuse
+        && let Wire::H1(plain) = &mut connection.wire
+    {
         // Nothing but the end of the message is left in the decoder.
-        let (taken, step) = connection
+        let (taken, step) = plain
             .decoder
-            .feed(connection.input.unread(), &mut scratch.request);
+            .feed(plain.input.unread(), &mut scratch.request);
         debug_assert!(taken == 0 && matches!(step, Step::End | Step::Need));
     }
     send(connection, scratch, said.status, said.reason, fate).await
@@ -198,20 +255,24 @@ async fn send(
     reason: Option<Reason>,
     fate: Fate,
 ) -> End {
-    connection.deadline.set(Instant::now() + HEAD_TIMEOUT);
+    let Connection { wire, deadline, .. } = connection;
+    deadline.set(Instant::now() + HEAD_TIMEOUT);
     let sent = poll_fn(|cx| {
-        if let Poll::Ready(sent) = scratch.down.poll_flush(&mut connection.stream, cx) {
+        if let Wire::H1(plain) = wire
+            && let Poll::Ready(sent) = scratch.down.poll_flush(&mut plain.stream, cx)
+        {
             return Poll::Ready(sent.is_ok());
         }
-        connection.deadline.poll(cx).map(|()| false)
+        deadline.poll(cx).map(|()| false)
     });
     let fate = if sent.await { fate } else { Fate::Abort };
     End { code, reason, fate }
 }
 
 /// How the connection goes on after this request.
-fn then(connection: &mut Connection, worker: &Worker, scratch: &Scratch, must_close: bool) -> Then {
-    if must_close || !scratch.request.keep_alive() || !worker.still_serves(connection) {
+fn then(connection: &Connection, worker: &Worker, scratch: &Scratch, must_close: bool) -> Then {
+    let serves = || worker.still_serves(connection.address, connection.peer.as_deref());
+    if must_close || !scratch.request.keep_alive() || !serves() {
         Then::Close
     } else if scratch.request.version() == Version::Http10 {
         Then::GoTold

@@ -1,28 +1,45 @@
 //! A connection for one try.
 
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use rustls::ClientConfig;
+use tokio::time::{Instant, timeout_at};
 use weft_core::endpoint::Member;
+use weft_core::limit::Permit;
 use weft_core::reason::{Error, Reason};
 
 use super::decide::{Forward, Way};
 use super::failed::Failed;
+use crate::h2;
+use crate::io::Stream;
 use crate::observe::{Direction, Event};
-use crate::tls::Configs;
-use crate::upstream::{self, ConnectError, Key, Secure, connect};
-use crate::worker::Worker;
+use crate::tls::{Configs, Identity};
+use crate::upstream::{self, ConnectError, Key, Secure, Upstream, connect};
+use crate::worker::{Life, Worker};
 
-/// A connection to a member: one that is idle, unless a `fresh` one is wanted, or a new one.
-pub(super) async fn reach(
-    worker: &Worker,
-    plan: &Forward,
-    member: &Member,
-    place: usize,
-    fresh: bool,
-    most: Duration,
-) -> Result<Box<upstream::Connection>, Failed> {
+/// Whom a try is for.
+#[derive(Clone, Copy)]
+pub(super) struct Goal<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) plan: &'a Forward,
+    pub(super) member: &'a Member,
+    /// Its place among the members.
+    pub(super) place: usize,
+    /// Whether HTTP/2 is spoken.
+    pub(super) http2: bool,
+}
+
+/// A connection to a member: one that is there, unless a `fresh` one is wanted, or a new one.
+pub(super) async fn reach(goal: Goal<'_>, fresh: bool, most: Duration) -> Result<Upstream, Failed> {
+    let Goal {
+        worker,
+        plan,
+        member,
+        ..
+    } = goal;
     let now = Instant::now();
     let cluster = &plan.cluster;
     let (address, identity) = match &plan.way {
@@ -43,10 +60,92 @@ pub(super) async fn reach(
         address,
         identity.map_or(0, |identity| identity.id),
     );
+    let within = now + cluster.traffic.connect_timeout.min(most);
+    if goal.http2 {
+        return share(goal, key, address, identity, within).await;
+    }
     if !fresh && let Some(known) = worker.pool.take(key, now) {
         worker.counters.event(Event::Reused);
+        return Ok(Upstream::H1(known));
+    }
+    let opened = open(goal, address, identity, within).await?;
+    Ok(Upstream::H1(Box::new(upstream::Connection::new(
+        opened.stream,
+        key,
+        opened.life,
+        Arc::clone(&member.state),
+        opened.permit,
+    ))))
+}
+
+/// A place on a connection that others use too, or on a new one: then those who come meanwhile wait for it.
+async fn share(
+    goal: Goal<'_>,
+    key: Key,
+    address: SocketAddr,
+    identity: Option<&Arc<Identity>>,
+    within: Instant,
+) -> Result<Upstream, Failed> {
+    let Goal { worker, member, .. } = goal;
+    let known = || {
+        let sender = worker.links.take(key, Instant::now())?;
+        worker.counters.event(Event::Reused);
+        Some(Upstream::H2(Box::new(sender)))
+    };
+    if let Some(known) = known() {
         return Ok(known);
     }
+    let late = || {
+        let error = ConnectError::Timeout { reached: true };
+        unconnected(goal, error, address)
+    };
+    let opening = worker.links.opening(key);
+    let _alone = timeout_at(within, opening.lock())
+        .await
+        .map_err(|_| late())?;
+    if let Some(known) = known() {
+        return Ok(known);
+    }
+    let opened = open(goal, address, identity, within).await?;
+    let state = Arc::clone(&member.state);
+    let link = h2::open(
+        opened.stream,
+        identity.is_some(),
+        opened.life,
+        state,
+        opened.permit,
+    );
+    let link = timeout_at(within, link)
+        .await
+        .map_err(|_| late())?
+        .map_err(|error| unconnected(goal, ConnectError::Tcp(error), address))?;
+    let idle = goal.plan.cluster.traffic.idle_timeout;
+    worker.links.give(key, Rc::clone(&link), idle);
+    Ok(Upstream::H2(Box::new(link.sender())))
+}
+
+/// A connection that was just opened.
+struct Opened {
+    stream: Stream,
+    life: Option<Life>,
+    permit: Permit,
+}
+
+async fn open(
+    goal: Goal<'_>,
+    address: SocketAddr,
+    identity: Option<&Arc<Identity>>,
+    within: Instant,
+) -> Result<Opened, Failed> {
+    let Goal {
+        worker,
+        plan,
+        member,
+        place,
+        http2,
+    } = goal;
+    let now = Instant::now();
+    let cluster = &plan.cluster;
     let full = |what| {
         Failed::local(Error::new(
             Reason::Overloaded,
@@ -67,37 +166,44 @@ pub(super) async fn reach(
     let secure = match identity {
         None => None,
         Some(identity) => {
-            let Configs::Mesh { client, .. } = &identity.configs else {
-                return Err(no_identity(&cluster.name));
-            };
+            let config = client(identity, http2).ok_or_else(|| no_identity(&cluster.name))?;
             let name = cluster
                 .server_name(place)
                 .ok_or_else(|| no_identity(&cluster.name))?;
             Some(Secure {
-                config: Arc::clone(client),
+                config,
                 name: name.clone(),
                 own: identity.facts.clone(),
             })
         }
     };
-    let within = cluster.traffic.connect_timeout.min(most);
-    let (stream, life) = connect(address, secure, within)
+    let (stream, life) = connect(address, secure, within.saturating_duration_since(now))
         .await
-        .map_err(|error| unconnected(worker, plan, error, member, address))?;
+        .map_err(|error| unconnected(goal, error, address))?;
     worker.counters.event(Event::Connected);
-    let state = Arc::clone(&member.state);
-    Ok(Box::new(upstream::Connection::new(
-        stream, key, life, state, permit,
-    )))
+    Ok(Opened {
+        stream,
+        life,
+        permit,
+    })
 }
 
-fn unconnected(
-    worker: &Worker,
-    plan: &Forward,
-    error: ConnectError,
-    member: &Member,
-    address: std::net::SocketAddr,
-) -> Failed {
+/// How an identity is shown to an engine that is spoken to in that version.
+fn client(identity: &Identity, http2: bool) -> Option<Arc<ClientConfig>> {
+    match &identity.configs {
+        Configs::Mesh { client_http2, .. } if http2 => Some(Arc::clone(client_http2)),
+        Configs::Mesh { client, .. } => Some(Arc::clone(client)),
+        Configs::Public { .. } => None,
+    }
+}
+
+fn unconnected(goal: Goal<'_>, error: ConnectError, address: SocketAddr) -> Failed {
+    let Goal {
+        worker,
+        plan,
+        member,
+        ..
+    } = goal;
     if let ConnectError::Tls(reason) = error {
         worker.counters.tls(Direction::Outbound, reason);
     }

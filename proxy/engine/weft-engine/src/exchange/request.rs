@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rand::Rng;
 use weft_core::header::forwarded_for;
-use weft_http1::{FieldId, Fields, Framing, RequestHead, encode};
+use weft_http1::{Field, FieldId, Fields, Framing, RequestHead, encode};
 
 use super::decide::{Forward, Way};
 use super::trace;
-use crate::h1::Connection;
-use crate::h1::Scratch;
+use crate::h1::{Connection, Scratch};
+use crate::h2::{append, append_fields, append_lines};
 use crate::world::Gateway;
 
 /// How long the caller's engine waits for the head, in milliseconds.
@@ -56,7 +56,11 @@ pub(super) fn prepare(
     let received = fields.get(FieldId::Traceparent);
     let goes_on = received.is_some_and(trace::is_traceparent);
     trace::traceparent(lines, received, rng);
-    lines.extend_from_slice(b"\r\nvia: 1.1 weft\r\n");
+    lines.extend_from_slice(if connection.wire.is_http2() {
+        b"\r\nvia: 2 weft\r\n"
+    } else {
+        b"\r\nvia: 1.1 weft\r\n"
+    });
     fields.drop_id(FieldId::Traceparent);
     if !goes_on {
         fields.drop_id(FieldId::Tracestate);
@@ -100,6 +104,51 @@ fn forwarding(head: &mut RequestHead, lines: &mut Vec<u8>, public: &Public<'_>) 
     }
 }
 
+/// Whom the request names: itself, the rule, or in want of both the service.
+fn host<'a>(head: &'a RequestHead, plan: &'a Forward) -> &'a [u8] {
+    match plan.host.as_deref().map_or(head.authority(), str::as_bytes) {
+        [] => plan.cluster.host(),
+        host => host,
+    }
+}
+
+/// The head of one try as HTTP/2 says it; `None`: it cannot.
+pub(super) fn frame_try(
+    scratch: &Scratch,
+    plan: &Forward,
+    patience: Duration,
+) -> Option<http::Request<()>> {
+    let head = &scratch.request;
+    let mesh = matches!(plan.way, Way::Mesh { .. });
+    let uri = http::Uri::builder()
+        .scheme(if mesh { "https" } else { "http" })
+        .authority(host(head, plan))
+        .path_and_query(head.target())
+        .build()
+        .ok()?;
+    let mut request = http::Request::new(());
+    *request.method_mut() = http::Method::from_bytes(head.method_name()).ok()?;
+    *request.uri_mut() = uri;
+    let map = request.headers_mut();
+    let edits = &plan.rule.request;
+    let goes_on = |field: &Field<'_>| {
+        field.id != FieldId::Expect && (edits.is_empty() || !edits.drops(field.name))
+    };
+    append_fields(map, head.fields().forwarded().filter(goes_on));
+    append_lines(map, edits.lines());
+    append_lines(map, &scratch.lines);
+    if head.accepts_trailers() {
+        append(map, b"te", b"trailers");
+    }
+    if mesh {
+        append(map, TIMEOUT, patience.as_millis().to_string().as_bytes());
+    }
+    if let Framing::Length(length) = head.framing() {
+        append(map, b"content-length", length.to_string().as_bytes());
+    }
+    Some(request)
+}
+
 /// Writes the head of one try, and what is kept of the body where it is not the first.
 ///
 /// `ended`: the trailers, if the whole body was read already.
@@ -119,13 +168,7 @@ pub(super) fn encode_try(
     } = scratch;
     let out = &mut up.staged;
     encode::request_line(out, head.method_name(), head.target());
-    let host = plan.host.as_deref().map_or(head.authority(), str::as_bytes);
-    let host = if host.is_empty() {
-        plan.cluster.host()
-    } else {
-        host
-    };
-    encode::field(out, b"host", host);
+    encode::field(out, b"host", host(head, plan));
     let edits = &plan.rule.request;
     if edits.is_empty() {
         encode::forwarded(out, head.fields());

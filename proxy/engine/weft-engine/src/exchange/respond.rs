@@ -9,18 +9,20 @@ use socket2::SockRef;
 use tokio::time::Instant;
 use weft_core::access::Call;
 use weft_core::reason::{Error, Reason};
-use weft_http1::{FieldId, Framing, Reject, ResponseHead, Version, encode};
+use weft_http1::{Field, FieldId, Framing, Reject, ResponseHead, Version, encode};
 use weft_model::section::Decision;
 
 use super::attempt::{Upload, poll_upload};
 use super::decide::{Forward, Way};
 use super::failed::refused_response;
 use super::{CLIENT_LEFT, End, answer, then};
-use crate::h1::{Answer, Body, Connection, Ends, Fate, Relay, RelayError, Scratch, Then};
+use crate::h1::{Answer, Connection, Fate, Scratch, Then, Wire};
+use crate::h2::{append, append_fields, append_lines};
 use crate::io::{Bounds, Side, Tunnel};
+use crate::relay::{Relay, RelayError};
 use crate::tls::Role;
-use crate::upstream;
-use crate::worker::Worker;
+use crate::upstream::{self, Upstream};
+use crate::worker::{Peer, Worker};
 
 /// What is known when an answer's head is there.
 pub(super) struct Answered<'a> {
@@ -41,14 +43,14 @@ enum Moved {
 /// Forwards an answer to its end.
 pub(super) async fn respond(
     connection: &mut Connection,
-    mut upstream: Box<upstream::Connection>,
+    mut upstream: Upstream,
     scratch: &mut Scratch,
     upload: &mut Upload,
     answered: Answered<'_>,
 ) -> End {
     let code = scratch.response.status();
     if code == 101 {
-        return switch(connection, *upstream, scratch, &answered).await;
+        return switch(connection, upstream, scratch, &answered).await;
     }
     let framing = framing(scratch);
     let uncertain = upload.done.is_none() && scratch.request.expects_continue();
@@ -58,8 +60,27 @@ pub(super) async fn respond(
         scratch,
         uncertain || framing == Framing::UntilClose,
     );
-    let before = scratch.down.is_empty().then(|| scratch.down.written());
-    encode_head(scratch, &answered, framing, then);
+    // The head of a stream is sent at once.
+    let still = scratch.down.is_empty() && !connection.wire.is_http2();
+    let before = still.then(|| scratch.down.written());
+    strip(&mut scratch.response, &answered);
+    let headed = match &mut connection.wire {
+        Wire::H1(_) => {
+            encode_head(scratch, &answered, framing, then);
+            Ok(())
+        }
+        Wire::H2(call) => {
+            let ended = upstream.is_ended(&scratch.response);
+            call.head(frame_head(&scratch.response, &answered), ended)
+        }
+    };
+    if headed.is_err() {
+        return End {
+            code: CLIENT_LEFT,
+            reason: answered.peer,
+            fate: Fate::Abort,
+        };
+    }
     let mut relay = Relay::new(
         if scratch.response.framing() == Framing::None {
             Framing::None
@@ -86,15 +107,22 @@ pub(super) async fn respond(
         Moved::UpstreamBroke(refused) => {
             broken(&answered, refused);
             truncate(connection, framing);
+            if let Wire::H2(call) = &mut connection.wire {
+                call.reset();
+            }
             return end(Some(Reason::Reset), Fate::Abort);
         }
         Moved::Idle => {
             truncate(connection, framing);
+            if let Wire::H2(call) = &mut connection.wire {
+                call.reset();
+            }
             return end(Some(Reason::Reset), Fate::Abort);
         }
     }
     let uploaded = upload.done.is_some();
-    if uploaded
+    if let Upstream::H1(upstream) = upstream
+        && uploaded
         && scratch.response.keep_alive()
         && upstream.input.unread().is_empty()
         && scratch.up.is_empty()
@@ -118,24 +146,23 @@ pub(super) async fn respond(
 /// Both directions until the answer is written.
 async fn pump(
     connection: &mut Connection,
-    upstream: &mut upstream::Connection,
+    upstream: &mut Upstream,
     scratch: &mut Scratch,
     upload: &mut Upload,
     relay: &mut Relay,
     idle: Duration,
 ) -> Moved {
-    connection.bound(upstream.ends);
+    connection.bound(upstream.ends());
     connection.deadline.set(Instant::now() + idle);
     let mut upload_broken = false;
     let moved = poll_fn(|cx| {
-        let ends = Ends {
-            from: &mut upstream.stream,
-            input: &mut upstream.input,
-            to: &mut connection.stream,
-            output: &mut scratch.down,
+        let (Some(source), Some(sink)) = (
+            upstream.source(&mut scratch.response),
+            connection.wire.sink(&mut scratch.down),
+        ) else {
+            return Poll::Ready(Moved::UpstreamBroke(None));
         };
-        let mut body = Body::Response(&mut upstream.decoder, &mut scratch.response);
-        match relay.poll(cx, ends, &mut body, None) {
+        match relay.poll(cx, source, sink, None) {
             Poll::Ready(Ok(())) => return Poll::Ready(Moved::Whole),
             Poll::Ready(Err(RelayError::Sink(_))) => return Poll::Ready(Moved::ClientLeft),
             Poll::Ready(Err(RelayError::Refused(reject))) => {
@@ -153,6 +180,9 @@ async fn pump(
                 Poll::Ready(Err(_)) => return Poll::Ready(Moved::ClientLeft),
                 Poll::Pending => {}
             }
+        }
+        if connection.wire.poll_left(cx).is_ready() {
+            return Poll::Ready(Moved::ClientLeft);
         }
         if relay.take_progress() | upload.relay.take_progress() {
             connection.deadline.set(Instant::now() + idle);
@@ -194,7 +224,6 @@ fn encode_head(scratch: &mut Scratch, answered: &Answered<'_>, framing: Framing,
         down,
         ..
     } = scratch;
-    strip(head, answered);
     let out = &mut down.staged;
     encode::status_line(out, head.status(), head.reason());
     let edits = &answered.plan.rule.response;
@@ -215,6 +244,24 @@ fn encode_head(scratch: &mut Scratch, answered: &Answered<'_>, framing: Framing,
     encode::end(out);
 }
 
+/// The head as HTTP/2 says it.
+fn frame_head(head: &ResponseHead, answered: &Answered<'_>) -> http::Response<()> {
+    let mut response = http::Response::new(());
+    *response.status_mut() =
+        http::StatusCode::from_u16(head.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    let map = response.headers_mut();
+    let edits = &answered.plan.rule.response;
+    let goes_on = |field: &Field<'_>| edits.is_empty() || !edits.drops(field.name);
+    append_fields(map, head.fields().forwarded().filter(goes_on));
+    append_lines(map, edits.lines());
+    if head.fields().has(FieldId::ContentLength)
+        && let Framing::Length(length) = head.announced()
+    {
+        append(map, b"content-length", length.to_string().as_bytes());
+    }
+    response
+}
+
 /// An application cannot pose as an engine, nor say who called.
 fn strip(head: &mut ResponseHead, answered: &Answered<'_>) {
     let fields = head.fields_mut();
@@ -227,16 +274,18 @@ fn strip(head: &mut ResponseHead, answered: &Answered<'_>) {
 
 /// A body that ends with the connection has no other way of saying that it is not whole.
 fn truncate(connection: &Connection, framing: Framing) {
-    if framing == Framing::UntilClose {
+    if framing == Framing::UntilClose
+        && let Wire::H1(plain) = &connection.wire
+    {
         // The connection is closed anyway; a reset is only the better way.
-        let _ = SockRef::from(connection.stream.socket()).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(plain.stream.socket()).set_linger(Some(Duration::ZERO));
     }
 }
 
 /// After a 101: a tunnel, for as long as its caller may have it.
 async fn switch(
     connection: &mut Connection,
-    mut upstream: upstream::Connection,
+    upstream: Upstream,
     scratch: &mut Scratch,
     answered: &Answered<'_>,
 ) -> End {
@@ -251,30 +300,39 @@ async fn switch(
         reason: None,
         fate: Fate::Abort,
     };
-    if poll_fn(|cx| scratch.down.poll_flush(&mut connection.stream, cx))
+    let Connection {
+        wire,
+        deadline,
+        peer,
+        ..
+    } = connection;
+    let (Wire::H1(plain), Upstream::H1(mut upstream)) = (wire, upstream) else {
+        return end;
+    };
+    if poll_fn(|cx| scratch.down.poll_flush(&mut plain.stream, cx))
         .await
         .is_err()
     {
         return end;
     }
     let worker = answered.worker;
-    let mut deadline = std::mem::replace(&mut connection.deadline, crate::io::Deadline::never());
     let mut tunnel = Tunnel::default();
+    let own = peer.as_ref().map(|peer| peer.life.end);
     let bounds = Bounds {
         idle: answered.plan.cluster.traffic.stream_idle,
-        expires: connection.end_with(upstream.ends),
+        expires: own.into_iter().chain(upstream.ends).min(),
     };
-    while may_go_on(connection, &upstream, scratch, answered) {
+    while may_go_on(peer.as_deref(), &upstream, scratch, answered) {
         let down = Side {
-            stream: &mut connection.stream,
-            input: &mut connection.input,
+            stream: &mut plain.stream,
+            input: &mut plain.input,
         };
         let up = Side {
             stream: &mut upstream.stream,
             input: &mut upstream.input,
         };
         tokio::select! {
-            _ = tunnel.run(down, up, &mut deadline, bounds, |_, _| {}) => break,
+            _ = tunnel.run(down, up, deadline, bounds, |_, _| {}) => break,
             () = worker.rejudge.notified() => {}
         }
     }
@@ -283,7 +341,7 @@ async fn switch(
 
 /// Whether a tunnel's caller is still believed and still allowed, and the instance behind it still believed.
 fn may_go_on(
-    connection: &mut Connection,
+    peer: Option<&Peer>,
     upstream: &upstream::Connection,
     scratch: &Scratch,
     answered: &Answered<'_>,
@@ -297,7 +355,7 @@ fn may_go_on(
             .judge(chain, Role::Server, &tls.local, UnixTime::now());
         return judged.is_ok();
     }
-    let Some(peer) = &mut connection.peer else {
+    let Some(peer) = peer else {
         return true;
     };
     let believed = peer.is_still_believed(&world.tls);

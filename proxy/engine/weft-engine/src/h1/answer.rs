@@ -38,10 +38,20 @@ impl Answer {
     /// Encodes it; to HEAD without its body.
     pub(crate) fn encode(&self, out: &mut Vec<u8>, head_only: bool, then: Then) {
         encode::status_line(out, self.status, encode::reason(self.status));
-        DATE.with_borrow_mut(|date| encode::field(out, b"date", date.now()));
+        with_date(|date| encode::field(out, b"date", date));
         if let Some(reason) = self.reason {
             encode::field(out, b"x-weft-reason", reason.as_str().as_bytes());
         }
+        then.encode(out);
+        self.encode_fields(out);
+        encode::end(out);
+        if !self.is_bodiless() && !head_only {
+            out.extend_from_slice(self.body.as_bytes());
+        }
+    }
+
+    /// Encodes the fields that are its own, whatever the version.
+    pub(crate) fn encode_fields(&self, out: &mut Vec<u8>) {
         if let Some(location) = &self.location {
             encode::field(out, b"location", location.as_bytes());
         }
@@ -52,16 +62,15 @@ impl Answer {
                 b"GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH",
             );
         }
-        then.encode(out);
-        let bodiless = self.status == 204 || self.status == 304;
-        if !bodiless {
+        if !self.is_bodiless() {
             encode::field(out, b"content-type", b"text/plain; charset=utf-8");
             encode::framing(out, Framing::Length(self.body.len() as u64));
         }
-        encode::end(out);
-        if !bodiless && !head_only {
-            out.extend_from_slice(self.body.as_bytes());
-        }
+    }
+
+    /// Whether its status knows no body.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.status == 204 || self.status == 304
     }
 }
 
@@ -97,6 +106,11 @@ struct Date {
 
 thread_local! {
     static DATE: RefCell<Date> = const { RefCell::new(Date { second: u64::MAX, text: [b' '; 29] }) };
+}
+
+/// Shows the current second to `f`, as a Date field has it.
+pub(crate) fn with_date<T>(f: impl FnOnce(&[u8]) -> T) -> T {
+    DATE.with_borrow_mut(|date| f(date.now()))
 }
 
 // === impl Date ===

@@ -4,41 +4,68 @@ use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weft_http1::{Limits, RequestDecoder};
+use weft_http1::{Fields, Limits, RequestDecoder, RequestHead};
 
 use crate::exchange::exchange;
-use crate::io::{Deadline, Input, Stream};
+use crate::h2::{self, Call, Client};
+use crate::io::{Deadline, Input, Output, Stream};
 use crate::observe::{Direction, Series};
+use crate::relay::{Body, Sink, Source};
+use crate::tls::ALPN_HTTP2;
 use crate::worker::{Peer, Worker};
 
 /// A client of the world may be silent between requests for this long.
-const PUBLIC_IDLE: Duration = Duration::from_secs(75);
+pub(crate) const PUBLIC_IDLE: Duration = Duration::from_secs(75);
 
 /// An application or a peer engine may be silent for this long: longer than any pool keeps a connection.
-const MESH_IDLE: Duration = Duration::from_secs(2 * 3600);
+pub(crate) const MESH_IDLE: Duration = Duration::from_secs(2 * 3600);
+
+/// From the first byte of a connection to those that tell its version.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After an answer that ended the connection, so much is still read, so that a reset does not eat the answer.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 * 1024;
 
-/// A client's connection.
+/// Where the requests of a client come from.
 #[derive(Debug)]
-pub(crate) struct Connection {
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a connection lives in its task, and is not moved between requests"
+)]
+pub(crate) enum Wire {
+    /// One after another over a connection.
+    H1(Plain),
+    /// The one of a stream.
+    H2(Box<Call>),
+}
+
+/// A connection of HTTP/1.1.
+#[derive(Debug)]
+pub(crate) struct Plain {
     pub(crate) stream: Stream,
     pub(crate) input: Input,
     pub(crate) decoder: RequestDecoder,
+}
+
+/// A client's connection, or one stream of it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) wire: Wire,
     pub(crate) deadline: Deadline,
     /// Which listener accepted it.
     pub(crate) address: SocketAddr,
     /// Where the client is.
     pub(crate) ip: IpAddr,
     /// Who it is, on the inbound listener.
-    pub(crate) peer: Option<Box<Peer>>,
+    pub(crate) peer: Option<Rc<Peer>>,
     pub(crate) direction: Direction,
+    /// Whether it speaks TLS.
+    pub(crate) secure: bool,
     /// The metric that counted its last request.
     pub(crate) last: Option<Series>,
 }
@@ -54,13 +81,98 @@ pub(crate) enum Fate {
     Abort,
 }
 
-/// Serves it to its end.
-pub(crate) async fn serve(mut connection: Connection, worker: Rc<Worker>) {
-    while connection.wait(&worker).await {
+/// What HTTP/2 begins with, as far as no method does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// Serves a connection to its end, in the version that was agreed on, or that an application here begins with.
+pub(crate) async fn serve(stream: Stream, client: Client, worker: Rc<Worker>) {
+    if stream.alpn() == Some(ALPN_HTTP2) {
+        return Box::pin(h2::serve(stream, Input::default(), client, worker)).await;
+    }
+    let may_change = client.direction == Direction::Outbound;
+    let plain = Plain::new(stream, client.direction);
+    let mut connection = Connection::new(Wire::H1(plain), client);
+    if !connection.wait(&worker).await {
+        return;
+    }
+    if may_change && connection.begins_http2().await {
+        let (wire, client) = connection.into_parts();
+        if let Wire::H1(plain) = wire {
+            Box::pin(h2::serve(plain.stream, plain.input, client, worker)).await;
+        }
+        return;
+    }
+    loop {
         match Box::pin(exchange(&mut connection, &worker)).await {
             Fate::Reuse => {}
             Fate::Close => return connection.linger().await,
             Fate::Abort => return,
+        }
+        if !connection.wait(&worker).await {
+            return;
+        }
+    }
+}
+
+// === impl Plain ===
+
+impl Plain {
+    fn new(stream: Stream, direction: Direction) -> Self {
+        Self {
+            stream,
+            input: Input::default(),
+            decoder: RequestDecoder::new(match direction {
+                Direction::Inbound => Limits::MESH,
+                Direction::Outbound | Direction::Gateway => Limits::REQUEST,
+            }),
+        }
+    }
+}
+
+// === impl Wire ===
+
+impl Wire {
+    /// The request's body.
+    pub(crate) fn source<'a>(&'a mut self, head: &'a mut RequestHead) -> Source<'a> {
+        match self {
+            Self::H1(plain) => Source::H1 {
+                stream: &mut plain.stream,
+                input: &mut plain.input,
+                body: Body::Request(&mut plain.decoder, head),
+            },
+            Self::H2(call) => Source::H2(&mut call.incoming),
+        }
+    }
+
+    /// Where the answer's body goes. `None`: its head was not sent yet.
+    pub(crate) fn sink<'a>(&'a mut self, output: &'a mut Output) -> Option<Sink<'a>> {
+        match self {
+            Self::H1(plain) => Some(Sink::H1 {
+                stream: &mut plain.stream,
+                output,
+            }),
+            Self::H2(call) => call.outgoing.as_mut().map(Sink::H2),
+        }
+    }
+
+    /// What followed the request's body.
+    pub(crate) fn trailers(&self) -> &Fields {
+        match self {
+            Self::H1(plain) => plain.decoder.trailers(),
+            Self::H2(call) => call.trailers(),
+        }
+    }
+
+    /// Whether it is a stream of HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Self::H2(_))
+    }
+
+    /// Ready when a client has reset its stream. One of HTTP/1.1 that ends its side after its request only waits.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::H1(_) => Poll::Pending,
+            Self::H2(call) => call.poll_left(cx),
         }
     }
 }
@@ -69,27 +181,17 @@ pub(crate) async fn serve(mut connection: Connection, worker: Rc<Worker>) {
 
 impl Connection {
     /// A connection before its first request.
-    pub(crate) fn new(
-        stream: Stream,
-        address: SocketAddr,
-        ip: IpAddr,
-        direction: Direction,
-        peer: Option<Box<Peer>>,
-    ) -> Self {
+    fn new(wire: Wire, client: Client) -> Self {
         let mut deadline = Deadline::never();
-        deadline.bound(peer.as_ref().map(|peer| peer.life.end));
+        deadline.bound(client.peer.as_ref().map(|peer| peer.life.end));
         Self {
-            stream,
-            input: Input::default(),
-            decoder: RequestDecoder::new(match direction {
-                Direction::Inbound => Limits::MESH,
-                Direction::Outbound | Direction::Gateway => Limits::REQUEST,
-            }),
+            wire,
             deadline,
-            address,
-            ip,
-            peer,
-            direction,
+            address: client.address,
+            ip: client.ip,
+            peer: client.peer,
+            direction: client.direction,
+            secure: client.secure,
             last: None,
         }
     }
@@ -105,10 +207,53 @@ impl Connection {
         own.into_iter().chain(upstream).min()
     }
 
+    /// One stream of a connection.
+    pub(crate) fn of_call(call: Call, client: Client) -> Self {
+        Self::new(Wire::H2(Box::new(call)), client)
+    }
+
+    fn into_parts(self) -> (Wire, Client) {
+        let client = Client {
+            address: self.address,
+            ip: self.ip,
+            peer: self.peer,
+            direction: self.direction,
+            secure: self.secure,
+        };
+        (self.wire, client)
+    }
+
+    /// Whether what comes is HTTP/2, told by as many bytes as it takes.
+    async fn begins_http2(&mut self) -> bool {
+        let Wire::H1(plain) = &mut self.wire else {
+            return true;
+        };
+        self.deadline.set(Instant::now() + PREFACE_TIMEOUT);
+        poll_fn(|cx| {
+            loop {
+                let unread = plain.input.unread();
+                let count = unread.len().min(PREFACE.len());
+                if unread[..count] != PREFACE[..count] || count == PREFACE.len() {
+                    return Poll::Ready(count == PREFACE.len() && unread[..count] == *PREFACE);
+                }
+                match plain.input.poll_fill(&mut plain.stream, cx) {
+                    Poll::Ready(Ok(1..)) => {}
+                    // The decoder sees the same.
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending => return self.deadline.poll(cx).map(|()| false),
+                }
+            }
+        })
+        .await
+    }
+
     /// Waits for the first byte of a request; `false`: there will be none.
     async fn wait(&mut self, worker: &Worker) -> bool {
-        self.input.release();
-        if !self.input.unread().is_empty() {
+        let Wire::H1(plain) = &mut self.wire else {
+            return false;
+        };
+        plain.input.release();
+        if !plain.input.unread().is_empty() {
             return true;
         }
         let idle = match self.direction {
@@ -123,11 +268,11 @@ impl Connection {
         loop {
             let mut changed = pin!(worker.changed.notified());
             changed.as_mut().enable();
-            if !worker.still_serves(self) {
+            if !worker.still_serves(self.address, self.peer.as_deref()) {
                 return false;
             }
             let woken = poll_fn(|cx| {
-                if let Poll::Ready(read) = self.input.poll_fill(&mut self.stream, cx) {
+                if let Poll::Ready(read) = plain.input.poll_fill(&mut plain.stream, cx) {
                     return Poll::Ready(Some(matches!(read, Ok(1..))));
                 }
                 if self.deadline.poll(cx).is_ready() {
@@ -143,6 +288,9 @@ impl Connection {
 
     /// Ends in order: no more is written, a little is still read.
     async fn linger(&mut self) {
+        let Wire::H1(plain) = &mut self.wire else {
+            return;
+        };
         self.deadline.set(Instant::now() + LINGER_TIME);
         let mut left = LINGER_BYTES;
         let mut shut = false;
@@ -151,16 +299,16 @@ impl Connection {
                 return Poll::Ready(());
             }
             if !shut {
-                match self.stream.poll_shutdown(cx) {
+                match plain.stream.poll_shutdown(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Ready(Ok(())) => shut = true,
                 }
             }
             loop {
-                let unread = self.input.unread().len();
-                self.input.consume(unread);
-                match self.input.poll_fill(&mut self.stream, cx) {
+                let unread = plain.input.unread().len();
+                plain.input.consume(unread);
+                match plain.input.poll_fill(&mut plain.stream, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(count)) if count > 0 && count < left => left -= count,
                     Poll::Ready(_) => return Poll::Ready(()),

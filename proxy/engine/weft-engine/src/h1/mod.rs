@@ -2,12 +2,10 @@
 
 mod answer;
 mod connection;
-mod relay;
 mod replay;
 mod scratch;
 
-pub(crate) use answer::{Answer, Then};
-pub(crate) use connection::{Connection, Fate, serve};
-pub(crate) use relay::{Body, Ends, Relay, RelayError};
+pub(crate) use answer::{Answer, Then, with_date};
+pub(crate) use connection::{Connection, Fate, MESH_IDLE, PUBLIC_IDLE, Plain, Wire, serve};
 pub(crate) use replay::{Replay, ReplayBudget};
 pub(crate) use scratch::Scratch;

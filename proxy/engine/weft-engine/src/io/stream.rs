@@ -97,6 +97,18 @@ impl Stream {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    /// As [`Stream::poll_read`], for readers that bring their own buffer.
+    pub(crate) fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, into),
+        }
+    }
+
     /// Writes from several places at once.
     pub(crate) fn poll_write(
         &mut self,

@@ -42,13 +42,15 @@ pub(crate) enum Event {
     ShadowAllowed,
     /// A connection could not be accepted.
     AcceptFailed,
+    /// A client of HTTP/2 was cut off for frames that only cost.
+    Flooded,
 }
 
 // === impl Event ===
 
 impl Event {
     /// All of them, with their metric and its labels.
-    pub(crate) const ALL: [(Self, &'static str); 10] = [
+    pub(crate) const ALL: [(Self, &'static str); 11] = [
         (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
         (
             Self::RetryOverBudget,
@@ -74,6 +76,7 @@ impl Event {
             "weft_access_shadow_total{would=\"allow\"}",
         ),
         (Self::AcceptFailed, "weft_accept_failures_total"),
+        (Self::Flooded, "weft_http2_floods_total"),
     ];
 }
 

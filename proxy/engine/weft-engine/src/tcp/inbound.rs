@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use weft_core::endpoint::Active;
@@ -18,7 +19,7 @@ use crate::worker::{Peer, Worker};
 use crate::world::Cluster;
 
 /// Serves a connection to its end.
-pub(crate) async fn inbound(mut down: Stream, mut peer: Box<Peer>, worker: &Worker) {
+pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
     let key = TunnelKey {
         direction: Direction::Inbound,
         source: peer.label,
@@ -32,7 +33,7 @@ pub(crate) async fn inbound(mut down: Stream, mut peer: Box<Peer>, worker: &Work
             };
             let carried = if say(&mut down, greeting::GO).await.is_ok() {
                 let meter = worker.tunnels.meter(key);
-                let may = |_: &Stream| may_go_on(&mut peer, worker);
+                let may = |_: &Stream| may_go_on(&peer, worker);
                 carry(down, Input::default(), up, bounds, worker, &meter, may).await
             } else {
                 Carried::Broken
@@ -94,7 +95,7 @@ fn decide(peer: &Peer, worker: &Worker) -> Result<(Arc<Cluster>, usize), Error> 
 }
 
 /// Whether the caller is still believed and still allowed.
-fn may_go_on(peer: &mut Peer, worker: &Worker) -> bool {
+fn may_go_on(peer: &Peer, worker: &Worker) -> bool {
     let world = worker.world();
     let allows = |service: &crate::world::Service| {
         let verdict = service.rules.access.judge_connection(Some(&peer.caller));

@@ -15,8 +15,11 @@ use super::{Facts, TlsReason, Trust, provider};
 /// Endpoints whose sessions one identity remembers.
 const SESSIONS: usize = 4096;
 
-/// What HTTP/1.1 is called in ALPN, here the only protocol of `http` services.
+/// What HTTP/1.1 is called in ALPN.
 pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// What HTTP/2 is called in ALPN.
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 
 /// What the mesh's carriage of plain bytes is called in ALPN, the only protocol of `tcp` services.
 pub(crate) const ALPN_TCP: &[u8] = b"weft-tcp";
@@ -46,8 +49,10 @@ pub(crate) enum Configs {
     Mesh {
         /// As the instance that is called.
         server: Arc<ServerConfig>,
-        /// As the caller.
+        /// As the caller, for HTTP/1.1.
         client: Arc<ClientConfig>,
+        /// As the caller, for HTTP/2.
+        client_http2: Arc<ClientConfig>,
         /// As the instance that is called, where it takes bytes.
         tcp_server: Arc<ServerConfig>,
         /// As the caller of such a one.
@@ -178,6 +183,10 @@ impl Configs {
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
         client.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
         client.resumption = Resumption::in_memory_sessions(SESSIONS);
+        let mut client_http2 = client.clone();
+        client_http2.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        // A session belongs to the protocol it was begun with.
+        client_http2.resumption = Resumption::in_memory_sessions(SESSIONS);
         let (mut tcp_server, mut tcp_client) = (server.clone(), client.clone());
         tcp_server.alpn_protocols = vec![ALPN_TCP.to_vec()];
         tcp_client.alpn_protocols = vec![ALPN_TCP.to_vec()];
@@ -185,6 +194,7 @@ impl Configs {
         Ok(Self::Mesh {
             server: Arc::new(server),
             client: Arc::new(client),
+            client_http2: Arc::new(client_http2),
             tcp_server: Arc::new(tcp_server),
             tcp_client: Arc::new(tcp_client),
         })
@@ -203,10 +213,10 @@ fn public_server(
     Ok(Arc::new(server))
 }
 
-/// Tickets of its own, sealed and stateless; no early data; one protocol.
+/// Tickets of its own, sealed and stateless; no early data. Callers of the mesh offer one protocol; clients of the world choose.
 fn finish(server: &mut ServerConfig) -> Result<(), rustls::Error> {
     server.ticketer = ticketer()?;
     server.send_tls13_tickets = 1;
-    server.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+    server.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
     Ok(())
 }

@@ -168,6 +168,11 @@ impl TlsReason {
         }
     }
 
+    /// What TLS said, if it was TLS that said something. A missing close_notify is a reset like any other.
+    pub(crate) fn within(error: &io::Error) -> Option<Self> {
+        Some(Self::of(error.get_ref()?.downcast_ref::<Error>()?))
+    }
+
     fn of_certificate(error: &CertificateError) -> Self {
         match error {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownCa,

@@ -20,14 +20,14 @@ const PER_ENDPOINT: usize = 256;
 const ALTOGETHER: usize = 8192;
 
 /// No connection is used longer than this, so that balancing reaches those that never pause.
-pub(super) const MOST_AGE: Duration = Duration::from_secs(3600);
+pub(crate) const MOST_AGE: Duration = Duration::from_secs(3600);
 
 /// Which connections are as good as each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     endpoint: usize,
     address: SocketAddr,
-    identity: u64,
+    pub(super) identity: u64,
 }
 
 /// Idle connections.

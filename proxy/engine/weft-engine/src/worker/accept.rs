@@ -10,7 +10,8 @@ use tokio::task::spawn_local;
 
 use super::Worker;
 use super::handshake::{inbound, public};
-use crate::h1::{Connection, serve};
+use crate::h1::serve;
+use crate::h2::Client;
 use crate::io::{Stream, tune};
 use crate::observe::{Direction, Event};
 use crate::tcp::{self, Call, outbound};
@@ -75,8 +76,14 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
             tcp::inbound(stream, mesh, worker).await;
         }
         Ok((stream, mesh)) => {
-            let connection = Connection::new(stream, address, peer.ip(), *direction, mesh);
-            serve(connection, Rc::clone(worker)).await;
+            let client = Client {
+                address,
+                ip: peer.ip(),
+                peer: mesh,
+                direction: *direction,
+                secure: stream.is_tls(),
+            };
+            serve(stream, client, Rc::clone(worker)).await;
         }
         Err(reason) => {
             worker.counters.tls(*direction, reason);

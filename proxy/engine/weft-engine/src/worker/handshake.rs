@@ -19,7 +19,9 @@ use weft_model::section::{GatewayProtocol, Protocol};
 use super::{Peer, Worker};
 use crate::h1::{Answer, Then};
 use crate::io::Stream;
-use crate::tls::{ALPN_HTTP1, ALPN_TCP, Configs, Identity, PeerName, TlsReason, TlsState};
+use crate::tls::{
+    ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, Configs, Identity, PeerName, TlsReason, TlsState,
+};
 use crate::world::{Place, World};
 
 /// A handshake takes no longer.
@@ -41,7 +43,7 @@ struct Asked {
 pub(super) async fn inbound(
     stream: TcpStream,
     worker: &Rc<Worker>,
-) -> Result<(Stream, Box<Peer>), TlsReason> {
+) -> Result<(Stream, Rc<Peer>), TlsReason> {
     within(async {
         let mut first = [0];
         if stream
@@ -75,7 +77,7 @@ pub(super) async fn inbound(
             &asked.identity.facts,
             asked.trust_epoch,
         )?;
-        Ok((Stream::Tls(Box::new(stream.into())), Box::new(peer)))
+        Ok((Stream::Tls(Box::new(stream.into())), Rc::new(peer)))
     })
     .await
 }
@@ -189,16 +191,14 @@ impl Asked {
         else {
             return Err(TlsReason::NoIdentity);
         };
-        let (protocol, config) = match found.rules.protocol() {
-            Protocol::Tcp => (ALPN_TCP, tcp_server),
-            Protocol::Http | Protocol::Http2 | Protocol::Grpc => (ALPN_HTTP1, server),
+        let mut offered = hello.alpn().into_iter().flatten();
+        let only = offered.next().filter(|_| offered.next().is_none());
+        let config = match (found.rules.protocol(), only) {
+            (Protocol::Tcp, Some(ALPN_TCP)) => tcp_server,
+            (Protocol::Http, Some(ALPN_HTTP1 | ALPN_HTTP2)) => server,
+            (Protocol::Http2 | Protocol::Grpc, Some(ALPN_HTTP2)) => server,
+            _ => return Err(TlsReason::WrongAlpn),
         };
-        let offered = hello
-            .alpn()
-            .is_some_and(|mut offered| offered.any(|offered| offered == protocol));
-        if !offered {
-            return Err(TlsReason::WrongAlpn);
-        }
         Ok(Self {
             service: Arc::clone(service),
             instance: asked.instance.into(),

@@ -8,6 +8,7 @@ mod peer;
 mod thread;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -25,9 +26,9 @@ pub(crate) use peer::Peer;
 pub(crate) use thread::{Command, Handle, spawn};
 
 use self::balance::Balances;
-use crate::h1::{Connection, ReplayBudget};
+use crate::h1::ReplayBudget;
 use crate::observe::{Counters, Event, Requests, Tunnels};
-use crate::upstream::Pool;
+use crate::upstream::{Links, Pool};
 use crate::world::{Cluster, Place, Subset, World};
 
 /// What the tasks of one worker share.
@@ -38,8 +39,10 @@ pub(crate) struct Worker {
     pub(crate) changed: Notify,
     /// Wakes open tunnels to ask whether their callers are still believed and allowed.
     pub(crate) rejudge: Notify,
-    /// Connections to upstreams.
+    /// Idle connections to upstreams.
     pub(crate) pool: Pool,
+    /// Connections to upstreams that many requests share.
+    pub(crate) links: Links,
     /// Its randomness.
     pub(crate) rng: RefCell<SmallRng>,
     /// What it counts.
@@ -81,6 +84,7 @@ impl Worker {
             changed: Notify::new(),
             rejudge: Notify::new(),
             pool,
+            links: Links::default(),
             rng: RefCell::new(SmallRng::from_os_rng()),
             counters,
             requests: Requests::default(),
@@ -117,24 +121,24 @@ impl Worker {
         }
         self.pool
             .show(world.tls.identities.values().map(|identity| identity.id));
+        let identities = &world.tls.identities;
+        self.links
+            .keep_identities(|id| identities.values().any(|identity| identity.id == id));
         self.balances.borrow_mut().sweep();
         drop(world);
         before
     }
 
     /// Whether a connection may take another request: its listener is there, nobody drains, its peer is still believed.
-    pub(crate) fn still_serves(&self, connection: &mut Connection) -> bool {
+    pub(crate) fn still_serves(&self, address: SocketAddr, peer: Option<&Peer>) -> bool {
         let world = self.world();
-        let Some(place) = world.places.get(&connection.address) else {
+        let Some(place) = world.places.get(&address) else {
             return false;
         };
-        if world.draining || (connection.peer.is_some() != matches!(**place, Place::Inbound)) {
+        if world.draining || (peer.is_some() != matches!(**place, Place::Inbound)) {
             return false;
         }
-        match &mut connection.peer {
-            None => true,
-            Some(peer) => peer.is_still_believed(&world.tls),
-        }
+        peer.is_none_or(|peer| peer.is_still_believed(&world.tls))
     }
 
     /// Who gets a request for these instances.

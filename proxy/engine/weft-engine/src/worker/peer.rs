@@ -1,5 +1,6 @@
 //! A caller on the inbound listener, and what it asked for.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -24,7 +25,7 @@ pub(crate) struct Peer {
     /// How long the connection lives.
     pub(crate) life: Life,
     chain: Vec<CertificateDer<'static>>,
-    trust_epoch: u64,
+    trust_epoch: Cell<u64>,
 }
 
 // === impl Peer ===
@@ -49,16 +50,18 @@ impl Peer {
             instance,
             life: life.and(own),
             chain,
-            trust_epoch,
+            trust_epoch: Cell::new(trust_epoch),
         })
     }
 
     /// Judges it again where trust has changed.
-    pub(crate) fn is_still_believed(&mut self, tls: &TlsState) -> bool {
-        if self.life.last <= Instant::now() {
-            return false;
-        }
-        if self.trust_epoch == tls.trust_epoch {
+    pub(crate) fn is_still_believed(&self, tls: &TlsState) -> bool {
+        self.life.last > Instant::now() && self.is_trusted(tls)
+    }
+
+    /// The same, but for the end of its time.
+    pub(crate) fn is_trusted(&self, tls: &TlsState) -> bool {
+        if self.trust_epoch.get() == tls.trust_epoch {
             return true;
         }
         let believed = tls
@@ -66,7 +69,7 @@ impl Peer {
             .judge(&self.chain, Role::Client, &tls.local, UnixTime::now())
             .is_ok();
         if believed {
-            self.trust_epoch = tls.trust_epoch;
+            self.trust_epoch.set(tls.trust_epoch);
         }
         believed
     }

@@ -110,6 +110,7 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
         loop {
             tokio::time::sleep(SWEEP).await;
             sweeper.pool.sweep();
+            sweeper.links.sweep();
         }
     });
     let accepting: RefCell<HashMap<SocketAddr, AbortHandle>> = RefCell::default();

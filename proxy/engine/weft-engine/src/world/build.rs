@@ -246,6 +246,7 @@ impl Builder {
             let source = Source {
                 name: &name,
                 endpoints: Arc::clone(snapshot.endpoints.get(&*name).unwrap_or(&self.nobody)),
+                protocol: rules.section.protocol,
                 traffic: &rules.section.traffic,
                 subsets: &wanted[&name],
                 host,

@@ -34,6 +34,8 @@ pub(crate) struct Cluster {
     pub(crate) budget: Arc<Budget>,
     /// Who is taken out of rotation.
     pub(crate) outlier: outlier::Policy,
+    /// What its instances speak.
+    pub(crate) protocol: section::Protocol,
     /// How it is called.
     pub(crate) traffic: Traffic,
     /// Whether it is outside the mesh: spoken to in plain, and believed nothing.
@@ -62,6 +64,7 @@ pub(crate) struct Traffic {
 pub(super) struct Source<'a> {
     pub(super) name: &'a Arc<str>,
     pub(super) endpoints: Arc<section::Endpoints>,
+    pub(super) protocol: section::Protocol,
     pub(super) traffic: &'a section::Traffic,
     pub(super) subsets: &'a BTreeMap<Subset, BTreeMap<String, String>>,
     pub(super) host: &'a section::Host,
@@ -117,6 +120,7 @@ impl Cluster {
                 |before| Arc::clone(&before.budget),
             ),
             outlier: outlier::Policy::new(&traffic.outlier),
+            protocol: source.protocol,
             traffic: Traffic::new(traffic),
             outside,
             endpoints: Arc::clone(&source.endpoints),
@@ -128,6 +132,7 @@ impl Cluster {
     pub(super) fn is_of(&self, source: &Source<'_>) -> bool {
         Arc::ptr_eq(&self.endpoints, &source.endpoints)
             && self.bounds == *source.traffic
+            && self.protocol == source.protocol
             && self
                 .subsets
                 .iter()

@@ -48,14 +48,14 @@ fn an_apply_is_all_or_nothing_and_names_what_was_wrong() {
         refused,
         Err(("nonsense/x".to_owned(), "unknown_section".to_owned()))
     );
-    let mut grpc = service();
-    grpc.protocol = Protocol::Grpc;
+    let mut never = service();
+    never.traffic.timeout_ms = 0;
     let refused = stage
         .near_agent
-        .try_apply(&[("service/shop/api", Section::Service(grpc))], &[]);
+        .try_apply(&[("service/shop/api", Section::Service(never))], &[]);
     assert_eq!(
         refused,
-        Err(("service/shop/api".to_owned(), "unsupported".to_owned()))
+        Err(("service/shop/api".to_owned(), "invalid_section".to_owned()))
     );
     assert_eq!(stage.get("/").status, 200);
     stage

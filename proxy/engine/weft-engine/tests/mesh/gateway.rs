@@ -11,6 +11,7 @@ use weft_model::section::*;
 
 use crate::support::free;
 use crate::support::http::Client;
+use crate::support::http2;
 use crate::support::sections::{forward_to, prefix, route};
 use crate::support::stage::Stage;
 
@@ -84,15 +85,22 @@ impl Edge {
         Client::connect(self.http)
     }
 
-    fn secure(&self, name: &str) -> Client<StreamOwned<ClientConnection, TcpStream>> {
+    fn config(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.stage.ca.der.clone().into()).expect("a root");
         let mut config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().into())
+            .collect();
+        Arc::new(config)
+    }
+
+    fn secure(&self, name: &str) -> Client<StreamOwned<ClientConnection, TcpStream>> {
         let session = ClientConnection::new(
-            Arc::new(config),
+            self.config(&["http/1.1"]),
             name.to_owned().try_into().expect("a name"),
         );
         let stream = TcpStream::connect(self.https).expect("connected");
@@ -153,6 +161,35 @@ fn certificates_are_chosen_by_server_name_and_clients_speak_http1() {
             answer.text()
         );
     }
+}
+
+#[test]
+fn a_client_that_offers_both_versions_speaks_http2() {
+    let edge = Edge::new(|_| {});
+    let request = http::Request::get("https://shop.example.com/x?y")
+        .header("x-forwarded-for", "6.6.6.6")
+        .body(())
+        .expect("a request");
+    let answer = http2::run(async {
+        let stream = tokio::net::TcpStream::connect(edge.https).await;
+        let name = "shop.example.com".try_into().expect("a name");
+        let stream = tokio_rustls::TlsConnector::from(edge.config(&["h2", "http/1.1"]))
+            .connect(name, stream.expect("connected"))
+            .await
+            .expect("a session");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let mut client = http2::handshake(stream).await.expect("HTTP/2");
+        http2::finish(&mut client, request, b"", None).await
+    });
+    let answer = answer.expect("an answer");
+    let seen = answer.text();
+    assert_eq!(answer.status, 200, "{seen}");
+    assert!(
+        seen.contains("\nGET /x?y HTTP/1.1\r\nhost: shop.example.com\r\n"),
+        "{seen}"
+    );
+    assert!(seen.contains("x-forwarded-proto: https\r\n"), "{seen}");
+    assert!(seen.contains("x-forwarded-for: 127.0.0.1\r\n"), "{seen}");
 }
 
 #[test]

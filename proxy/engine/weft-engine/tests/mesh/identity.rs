@@ -142,7 +142,7 @@ fn the_inbound_port_refuses_every_wrong_caller_by_a_reason_of_its_own() {
             "http/1.1",
             "wrong_trust_domain",
         ),
-        (Some(&good), name, "h2", "wrong_alpn"),
+        (Some(&good), name, "weft-tcp", "wrong_alpn"),
     ] {
         let labels = ["inbound", &format!("reason=\"{reason}\"")];
         let before = stage.far.metric("weft_tls_failures_total", &labels);

@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod bytes;
 pub(crate) mod engine;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod pki;
 pub(crate) mod sections;
 pub(crate) mod stage;

@@ -24,6 +24,7 @@ pub(crate) struct Stage {
     /// Where the second host takes mesh traffic.
     pub(crate) inbound: SocketAddr,
     pub(crate) app: App,
+    port: u16,
 }
 
 impl Stage {
@@ -32,6 +33,11 @@ impl Stage {
     }
 
     pub(crate) fn with(api: Service) -> Self {
+        Self::in_front_of(api, None)
+    }
+
+    /// With another application on that port.
+    pub(crate) fn in_front_of(api: Service, port: Option<u16>) -> Self {
         let ca = Ca::new("the mesh");
         let (near, far) = (Engine::start(), Engine::start());
         let (near_agent, far_agent) = (near.agent(), far.agent());
@@ -45,6 +51,7 @@ impl Stage {
             far_agent,
             outbound,
             inbound,
+            port: port.unwrap_or(app.port()),
             app,
         };
         stage.far_agent.trust(&[&stage.ca], &[]);
@@ -81,7 +88,7 @@ impl Stage {
 
     /// The one real instance.
     pub(crate) fn api(&self) -> Endpoint {
-        endpoint("far", "api-1", self.inbound, self.app.port())
+        endpoint("far", "api-1", self.inbound, self.port)
     }
 
     /// Tells the caller's engine who there is.

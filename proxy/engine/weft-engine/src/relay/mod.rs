@@ -4,16 +4,18 @@
 //! they were read into; small ones are gathered behind whatever is staged (the head, to begin with), so that a short message
 //! is one write.
 
+mod ends;
+mod mixed;
+
 use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
-use weft_http1::{
-    Eof, Fields, Framing, Reject, RequestDecoder, RequestHead, ResponseDecoder, ResponseHead, Step,
-    encode,
-};
+use bytes::Bytes;
+use weft_http1::{Eof, Fields, Framing, Reject, Step, encode};
 
-use super::Replay;
+pub(crate) use self::ends::{Body, Sink, Source};
+use crate::h1::Replay;
 use crate::io::{Input, Output, Stream};
 
 /// Pieces up to this size are gathered.
@@ -22,22 +24,12 @@ const SMALL: usize = 4 * 1024;
 /// So much is gathered before it is written.
 const GATHERED: usize = 16 * 1024;
 
-/// A decoder that is past its message's head.
-#[derive(Debug)]
-pub(crate) enum Body<'a> {
-    /// Of a request.
-    Request(&'a mut RequestDecoder, &'a mut RequestHead),
-    /// Of a response.
-    Response(&'a mut ResponseDecoder, &'a mut ResponseHead),
-}
-
-/// Where a message comes from and where it goes.
-#[derive(Debug)]
-pub(crate) struct Ends<'a> {
-    pub(crate) from: &'a mut Stream,
-    pub(crate) input: &'a mut Input,
-    pub(crate) to: &'a mut Stream,
-    pub(crate) output: &'a mut Output,
+/// Both ends, where both are connections of HTTP/1.1.
+struct Ends<'a> {
+    from: &'a mut Stream,
+    input: &'a mut Input,
+    to: &'a mut Stream,
+    output: &'a mut Output,
 }
 
 /// How far one direction has come.
@@ -45,6 +37,7 @@ pub(crate) struct Ends<'a> {
 pub(crate) struct Relay {
     framing: Framing,
     pending: Range<usize>,
+    piece: Bytes,
     tail: &'static [u8],
     /// What was gathered is being written; nothing more is decoded meanwhile.
     sending: bool,
@@ -68,31 +61,6 @@ pub(crate) enum RelayError {
     Sink(io::Error),
 }
 
-// === impl Body ===
-
-impl Body<'_> {
-    fn feed(&mut self, input: &[u8]) -> (usize, Step) {
-        match self {
-            Self::Request(decoder, head) => decoder.feed(input, head),
-            Self::Response(decoder, head) => decoder.feed(input, head),
-        }
-    }
-
-    fn trailers(&self) -> &Fields {
-        match self {
-            Self::Request(decoder, _) => decoder.trailers(),
-            Self::Response(decoder, _) => decoder.trailers(),
-        }
-    }
-
-    fn eof(&self) -> Eof {
-        match self {
-            Self::Request(decoder, _) => decoder.eof(),
-            Self::Response(decoder, _) => decoder.eof(),
-        }
-    }
-}
-
 // === impl Relay ===
 
 impl Relay {
@@ -102,6 +70,7 @@ impl Relay {
         Self {
             framing,
             pending: 0..0,
+            piece: Bytes::new(),
             tail: &[],
             sending: false,
             ended: false,
@@ -115,6 +84,7 @@ impl Relay {
     /// Forgets what was not written: it was staged anew.
     pub(crate) fn restart(&mut self) {
         self.pending = 0..0;
+        self.piece.clear();
         self.tail = &[];
         self.sending = false;
     }
@@ -136,6 +106,34 @@ impl Relay {
 
     /// Moves what can be moved; ready when the message has been written to its end.
     pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: Source<'_>,
+        sink: Sink<'_>,
+        replay: Option<&mut Replay>,
+    ) -> Poll<Result<(), RelayError>> {
+        match (source, sink) {
+            (
+                Source::H1 {
+                    stream: from,
+                    input,
+                    mut body,
+                },
+                Sink::H1 { stream: to, output },
+            ) => {
+                let ends = Ends {
+                    from,
+                    input,
+                    to,
+                    output,
+                };
+                self.poll_plain(cx, ends, &mut body, replay)
+            }
+            (mut source, mut sink) => self.poll_mixed(cx, &mut source, &mut sink, replay),
+        }
+    }
+
+    fn poll_plain(
         &mut self,
         cx: &mut Context<'_>,
         ends: Ends<'_>,

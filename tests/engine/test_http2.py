@@ -1,0 +1,114 @@
+"""HTTP/2 by hand-made frames: what costs its sender nothing is cut off, what is malformed is refused, and others go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.agent import traffic
+from tests.engine.client import ask
+from tests.engine.mesh import Mesh
+from tests.support import http2
+from tests.support.http2 import frame
+
+MOST = 1000
+MEMORY = 4 << 20
+
+
+def _pings() -> bytes:
+    return frame(http2.PING, payload=bytes(8)) * MOST
+
+
+def _settings() -> bytes:
+    return frame(http2.SETTINGS) * MOST
+
+
+def _resets() -> bytes:
+    block = http2.request("/")
+    cancel = (8).to_bytes(4)
+    pairs = (http2.headers(stream, block) + frame(http2.RST_STREAM, 0, stream, cancel) for stream in range(1, MOST, 2))
+    return b"".join(pairs)
+
+
+def _continuations() -> bytes:
+    first = frame(http2.HEADERS, 0, 1, http2.request("/"))
+    return first + frame(http2.CONTINUATION, 0, 1, http2.fields([("x", "y")])) * MOST
+
+
+def _empty_continuations() -> bytes:
+    return frame(http2.HEADERS, 0, 1, http2.request("/")) + frame(http2.CONTINUATION, 0, 1) * MOST
+
+
+def _empty_data() -> bytes:
+    return http2.headers(1, http2.request("/", method="POST"), ended=False) + frame(http2.DATA, 0, 1) * MOST
+
+
+def _priorities() -> bytes:
+    return frame(http2.PRIORITY, 0, 1, bytes(5)) * MOST
+
+
+FLOODS = {
+    "pings": _pings,
+    "settings": _settings,
+    "rapid reset": _resets,
+    "continuations": _continuations,
+    "empty continuations": _empty_continuations,
+    "empty data": _empty_data,
+    "priorities": _priorities,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_is_cut_and_a_good_client_goes_on(mesh: Mesh, flood: str) -> None:
+    with traffic(mesh), http2.connected(mesh.outbound().port) as client:
+        before = mesh.engine.resident
+        try:
+            client.send(FLOODS[flood]())
+        except ConnectionError:
+            return
+        assert client.is_cut()
+        assert mesh.engine.resident - before < MEMORY
+
+
+def test_more_streams_than_are_allowed_are_refused_and_the_others_served(mesh: Mesh) -> None:
+    with http2.connected(mesh.outbound().port) as client:
+        block = http2.request("/", method="POST")
+        client.send(b"".join(http2.headers(stream, block, ended=False) for stream in range(1, 2 * 101 + 1, 2)))
+        refused = client.until(http2.RST_STREAM, 201)
+        assert refused.payload == (7).to_bytes(4)
+        client.send(frame(http2.DATA, http2.END_STREAM, 1))
+        assert client.until(http2.HEADERS, 1).flags & http2.END_HEADERS
+
+
+def test_a_header_list_over_its_bound_is_refused_and_the_connection_goes_on(mesh: Mesh) -> None:
+    with http2.connected(mesh.outbound().port) as client:
+        block = http2.request("/", x_large="y" * 15_900, x_more="z" * 400)
+        client.send(frame(http2.HEADERS, http2.END_STREAM, 1, block[:16_000]))
+        client.send(frame(http2.CONTINUATION, http2.END_HEADERS, 1, block[16_000:]))
+        assert client.until(http2.HEADERS, 1)
+        assert mesh.api.requests == []
+        client.send(http2.headers(3, http2.request("/")))
+        assert client.until(http2.HEADERS, 3)
+    assert len(mesh.api.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["connection", "transfer-encoding", "keep-alive", "upgrade", "proxy-connection"])
+def test_a_field_of_one_connection_is_an_error_of_its_stream(mesh: Mesh, name: str) -> None:
+    with http2.connected(mesh.outbound().port) as client:
+        client.send(http2.headers(1, http2.request("/") + http2.fields([(name, "x")])))
+        assert client.until(http2.RST_STREAM, 1).payload == (1).to_bytes(4)
+    assert mesh.api.requests == []
+
+
+@pytest.mark.parametrize(("length", "sent"), [("3", b"four"), ("5", b"four")])
+def test_a_body_of_another_length_than_was_said_is_never_a_whole_request(mesh: Mesh, length: str, sent: bytes) -> None:
+    with http2.connected(mesh.outbound().port) as client:
+        client.send(http2.headers(1, http2.request("/", method="POST", content_length=length), ended=False))
+        client.send(frame(http2.DATA, http2.END_STREAM, 1, sent))
+        assert client.until(http2.RST_STREAM, 1).payload == (1).to_bytes(4)
+    assert mesh.api.requests == []
+
+
+def test_http2_without_tls_is_for_applications_only(mesh: Mesh) -> None:
+    for door in (mesh.gateway(), mesh.inbound()):
+        (response,) = ask(door, http2.PREFACE)
+        assert response.status == 400
