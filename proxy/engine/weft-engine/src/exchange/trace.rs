@@ -59,11 +59,12 @@ pub(super) fn is_traceparent(value: &[u8]) -> bool {
 
 fn hex(out: &mut Vec<u8>, number: u64) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(
-        (0..16)
-            .rev()
-            .map(|place| DIGITS[(number >> (place * 4)) as usize & 15]),
-    );
+    let mut text = [0; 16];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    out.extend_from_slice(&text);
 }
 
 #[cfg(test)]

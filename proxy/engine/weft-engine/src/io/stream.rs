@@ -115,9 +115,11 @@ impl Stream {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, from),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, from),
+        match (self, from) {
+            // A send is cheaper than a vectored write.
+            (Self::Plain(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Self::Plain(stream), _) => Pin::new(stream).poll_write_vectored(cx, from),
+            (Self::Tls(stream), _) => Pin::new(stream.as_mut()).poll_write_vectored(cx, from),
         }
     }
 

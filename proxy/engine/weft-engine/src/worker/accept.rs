@@ -60,20 +60,21 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
     }
     let call = Call::at(address, &worker.world());
     if let Some(call) = call {
-        return outbound(Stream::Plain(stream), call, worker).await;
+        return Box::pin(outbound(Stream::Plain(stream), call, worker)).await;
     }
+    // Boxed, so that a connection does not keep what only its handshake, or another protocol, needs.
     let opened = match direction {
         Direction::Outbound => Ok((Stream::Plain(stream), None)),
-        Direction::Inbound => inbound(stream, worker)
+        Direction::Inbound => Box::pin(inbound(stream, worker))
             .await
             .map(|(stream, peer)| (stream, Some(peer))),
-        Direction::Gateway => public(stream, address, worker)
+        Direction::Gateway => Box::pin(public(stream, address, worker))
             .await
             .map(|stream| (stream, None)),
     };
     match opened {
         Ok((stream, Some(mesh))) if stream.alpn() == Some(ALPN_TCP) => {
-            tcp::inbound(stream, mesh, worker).await;
+            Box::pin(tcp::inbound(stream, mesh, worker)).await;
         }
         Ok((stream, mesh)) => {
             let client = Client {
