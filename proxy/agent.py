@@ -44,7 +44,7 @@ from proxy.reconcile import follow_files
 from proxy.registrar import HostRegistrar
 from proxy.registrations import Key, Registrations
 from proxy.serve import listen, serve
-from proxy.snapshot import Snapshot
+from proxy.snapshot import OpenPort, Snapshot
 from proxy.upstream_ports import UpstreamPorts
 from registry import keys
 from registry.api import application
@@ -151,6 +151,7 @@ class _Parts:
                 zone=config.zone,
                 advertise=advertise,
                 inbound="" if role is not None else join_address(advertise, config.inbound.port),
+                open=_open_port(config),
             ),
             registrations=Registrations(state / "registrations.json", boot_id=self._identity.boot_id, clock=time.time),
             ports=UpstreamPorts(state / "upstream_ports.json", PortClaims()),
@@ -325,3 +326,9 @@ def _held(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_port(config: Config) -> OpenPort | None:
+    if config.outbound is None:
+        return None
+    return OpenPort(config.outbound.listen, ServiceName.parse(config.outbound.caller))

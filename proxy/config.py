@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import tomllib
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from policy.durations import parse_duration
-from registry.names import check_name
+from registry.names import DEFAULT_NAMESPACE, ServiceName, check_name
 
 
 class InvalidConfig(ValueError):
@@ -32,6 +33,17 @@ def _name(text: str) -> str:
 def _endpoint(text: str) -> str:
     split_address(text)
     return text
+
+
+def _loopback(text: str) -> str:
+    host, _ = split_address(text)
+    if not ip_address(host).is_loopback:
+        raise ValueError("an address on loopback: what is asked there is plain, and for programs of this host only")
+    return text
+
+
+def _service(text: str) -> str:
+    return str(ServiceName.parse(text, namespace=DEFAULT_NAMESPACE))
 
 
 def _length(value: object) -> object:
@@ -64,6 +76,13 @@ class Inbound(_Table):
     """The port for mesh traffic, on the advertised address."""
 
     port: Annotated[int, Field(ge=1, le=65535)] = 7502
+
+
+class Outbound(_Table):
+    """The port on which a request's host names the service. Who calls there is not proved: all of them are `as`."""
+
+    listen: Annotated[Address, AfterValidator(_loopback)] = "127.0.0.1:7501"
+    caller: Annotated[str, AfterValidator(_service), Field(alias="as")]
 
 
 class Etcd(_Table):
@@ -118,6 +137,7 @@ class Config(_Table):
     datacenter: str = ""
     api: Api = Api()
     inbound: Inbound = Inbound()
+    outbound: Outbound | None = None
     etcd: Etcd | None = None
     controllers: Controllers = Controllers()
     mdns: Mdns = Mdns()

@@ -29,7 +29,7 @@ from proxy.health import Checks, Health, Target
 from proxy.mesh import Mesh
 from proxy.neighbourhood import TRUST_STORE_FOR, Neighbourhood, added
 from proxy.registrations import Kept, Key, Registrations
-from proxy.snapshot import Edge, HostFacts, Local, Rules, build
+from proxy.snapshot import Edge, HostFacts, Local, OpenPort, Rules, build
 from proxy.upstream_ports import UpstreamPorts
 from registry import keys
 from registry.model import Endpoint, Instance, Protocol, Source
@@ -87,6 +87,7 @@ class Place:
     zone: str
     advertise: str
     inbound: str
+    open: OpenPort | None = None
 
 
 class Host:
@@ -301,7 +302,7 @@ class Host:
         domain = self.domain
         if domain is None or not self.mesh.settled:
             return
-        facts = HostFacts(self.place.name, self.place.zone, *domain, inbound=self.place.inbound)
+        facts = HostFacts(self.place.name, self.place.zone, *domain, self.place.inbound, self.place.open)
         published = self.published
         locals_ = [
             Local(self.instance(kept), self.upstreams(kept.registration)) for kept in self.registrations.all.values()
@@ -323,6 +324,8 @@ class Host:
         if domain is None:
             return
         wanted = {SpiffeId.of_service(*domain, service) for service, _ in self.registrations.all}
+        if self.place.open is not None:
+            wanted.add(SpiffeId.of_service(*domain, self.place.open.caller))
         if self.role is not None:
             wanted.add(SpiffeId.of_gateway(*domain, self.role.name))
         self._wanted(frozenset(wanted))

@@ -18,6 +18,7 @@ from registry.names import ServiceName
 SCHEMA = 1
 HOST = "host"
 INBOUND = "listener/inbound"
+OPEN = "listener/open"
 
 _LONGEST_NAME = 200
 
@@ -43,6 +44,15 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """The port on loopback on which a request's host names the service; everybody there calls as `caller`."""
+
+    kind: Literal["open"] = field(default="open", kw_only=True)
+    address: str
+    caller: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """The host's one port for mesh traffic."""
 
@@ -60,7 +70,7 @@ class Public:
     listener: str
 
 
-Listener = Outbound | Inbound | Public
+Listener = Outbound | Open | Inbound | Public
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,19 @@ from registry.names import InvalidName, ServiceName
 Snapshot = Mapping[str, bytes]
 
 
+OPEN_SERVICES = 500
+OPEN_ENDPOINTS = 20_000
+"""Of others' services, so many are there for the open port: those beyond are `no_route`, in the order of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPort:
+    """Where a request's host names the service, `ip:port`, and as whom everybody calls there."""
+
+    address: str
+    caller: ServiceName
+
+
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """What a host is. `inbound` is `ip:port`, or empty where it accepts no mesh traffic: a gateway's host."""
@@ -32,6 +45,7 @@ class HostFacts:
     trust_domain: str
     datacenter: str
     inbound: str = ""
+    open: OpenPort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,8 @@ def build(
         built.update(edge.listeners)
         built[sections.gateway(edge.name)] = edge.gateway
     mine = _by_service(locals_)
-    for name in needed(locals_, rules, edge):
+    others = within_bounds(protocols, endpoints) if host.open is not None else ()
+    for name in needed(locals_, rules, edge, others):
         own = mine.get(name, ())
         spoken = own[0].protocol if own else protocols.get(name, Protocol.HTTP)
         built[sections.service(name)] = rules.services.get(name) or rules.mesh.service(name.namespace, spoken.value)
@@ -96,9 +111,26 @@ def build(
     return {name: sections.encode(built[name]) for name in sorted(built)}
 
 
-def needed(locals_: Iterable[Local], rules: Rules, edge: Edge | None = None) -> tuple[ServiceName, ...]:
+def within_bounds(
+    protocols: Mapping[ServiceName, Protocol], endpoints: Callable[[ServiceName], Iterable[Endpoint]]
+) -> tuple[ServiceName, ...]:
+    """The services that the open port leads to: all that take requests, as far as the bounds go."""
+    found: list[ServiceName] = []
+    room = OPEN_ENDPOINTS
+    for name in sorted(name for name, spoken in protocols.items() if spoken is not Protocol.TCP):
+        room -= sum(1 for _ in endpoints(name))
+        if len(found) == OPEN_SERVICES or room < 0:
+            break
+        found.append(name)
+    return tuple(found)
+
+
+def needed(
+    locals_: Iterable[Local], rules: Rules, edge: Edge | None = None, others: Iterable[ServiceName] = ()
+) -> tuple[ServiceName, ...]:
     """Every service that this host runs, calls, or may be sent to, in order."""
     waiting = {name for local in locals_ for name in (local.instance.service, *local.upstreams)}
+    waiting.update(others)
     if edge is not None:
         waiting |= targets(edge.gateway.routes)
     found: set[ServiceName] = set()
@@ -134,6 +166,8 @@ def _listeners(host: HostFacts, locals_: Iterable[Local]) -> dict[str, sections.
     listeners: dict[str, sections.Listener] = {}
     if host.inbound:
         listeners[sections.INBOUND] = sections.Inbound(host.inbound)
+    if host.open is not None:
+        listeners[sections.OPEN] = sections.Open(host.open.address, str(host.open.caller))
     for local in locals_:
         caller = local.instance.service
         for upstream, port in local.upstreams.items():

@@ -30,6 +30,8 @@ class Pair:
     agent: httpx2.AsyncClient
     upstream: str
     """Where web finds api."""
+    open: str
+    """Where a request's host names the service."""
 
     async def call(self) -> httpx2.Response:
         async with httpx2.AsyncClient(trust_env=False) as http:
@@ -58,16 +60,18 @@ async def echo() -> AsyncIterator[int]:
 @pytest.fixture
 async def pair(tmp_path: Path, etcd_config: EtcdConfig) -> AsyncIterator[Pair]:
     with PortClaims() as claims, running_engine(tmp_path / "e", claims) as engine:
+        port = claims.claim()
+        more = f'[outbound]\nlisten = "127.0.0.1:{port}"\nas = "web"\n'
         async with (
-            open_world(tmp_path, etcd_config, engine.socket) as world,
+            open_world(tmp_path, etcd_config, engine.socket, more=more) as world,
             world.http() as http,
             echo() as api,
             echo() as web,
         ):
-            for service, port, upstreams in (("api", api, []), ("web", web, [{"service": "api"}])):
-                body = {"port": port, "upstreams": upstreams, "check": {"tcp": True, "rise": 1}}
+            for service, own, upstreams in (("api", api, []), ("web", web, [{"service": "api"}])):
+                body = {"port": own, "upstreams": upstreams, "check": {"tcp": True, "rise": 1}}
                 answer = (await http.put(f"/v1/services/{service}/instances/{service}-1", json=body)).json()
-            pair = Pair(world, engine, http, answer["upstreams"]["api"]["url"])
+            pair = Pair(world, engine, http, answer["upstreams"]["api"]["url"], f"http://127.0.0.1:{port}")
             await until(lambda: works(pair))
             yield pair
 
@@ -83,6 +87,16 @@ async def test_a_call_goes_over_mutual_tls_and_names_its_caller(pair: Pair) -> N
     answer = await pair.call()
     assert answer.json()["line"] == "GET /hello HTTP/1.1"
     assert "web" in answer.json()["fields"]["x-weft-caller"]
+
+
+async def test_the_open_port_leads_to_every_service_by_its_host_as_the_configured_caller(pair: Pair) -> None:
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        for host in ("api", "api.default", "api.weft", "api.default.weft"):
+            answer = await http.get(pair.open + "/hello", headers={"host": host})
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["fields"]["x-weft-caller"].endswith("/svc/web")
+        unknown = await http.get(pair.open + "/hello", headers={"host": "nobody"})
+        assert (unknown.status_code, unknown.headers["x-weft-reason"]) == (404, "no_route")
 
 
 async def test_access_decides_within_a_moment_and_is_acked(pair: Pair) -> None:

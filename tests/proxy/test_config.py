@@ -34,6 +34,9 @@ def test_what_is_left_out_has_its_default() -> None:
         (ETCD, "host: missing"),
         (BASE + ETCD.replace("3s", "3"), "etcd.lease_ttl"),
         (BASE + ETCD + "[inbound]\nport = 70000\n", "inbound.port"),
+        (BASE + ETCD + '[outbound]\nlisten = "127.0.0.1:7501"\n', "outbound.as: missing"),
+        (BASE + ETCD + '[outbound]\nlisten = "10.0.0.1:7501"\nas = "shop/web"\n', "outbound.listen: .*on loopback"),
+        (BASE + ETCD + '[outbound]\nas = "shop/UP"\n', "outbound.as"),
         (BASE + ETCD + '[api]\nlisten = "7500"\n', "api.listen: an address and a port"),
         (BASE.replace("vm-1", "VM_1") + ETCD, "host: "),
         (BASE, "trust_domain and datacenter are required"),
@@ -44,6 +47,13 @@ def test_what_cannot_be_used_is_named(text: str, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said) as raised:
         parse(text, source="agent.toml")
     assert str(raised.value).startswith("agent.toml: ")
+
+
+def test_the_open_port_is_off_unless_it_says_as_whom() -> None:
+    assert parse(BASE + ETCD, source="agent.toml").outbound is None
+    found = parse(BASE + ETCD + '[outbound]\nas = "shop/web"\n', source="agent.toml").outbound
+    assert found is not None
+    assert (found.listen, found.caller) == ("127.0.0.1:7501", "shop/web")
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:7500", "[::1]:7500"])

@@ -48,6 +48,13 @@ pub enum Listener {
         /// What it leads to: `ns/service`.
         upstream: String,
     },
+    /// One port on loopback for every service: the request's host names it.
+    Open {
+        /// Where to listen.
+        address: SocketAddr,
+        /// As whom everybody calls there: `ns/service`.
+        caller: String,
+    },
     /// The host's one port for mesh traffic, mutual TLS.
     Inbound {
         /// Where to listen.

@@ -152,6 +152,7 @@ impl Listener {
     pub fn address(&self) -> SocketAddr {
         match self {
             Listener::Outbound { address, .. }
+            | Listener::Open { address, .. }
             | Listener::Inbound { address }
             | Listener::Gateway { address, .. } => *address,
         }

@@ -4,6 +4,8 @@ mod gateway;
 mod route;
 mod traffic;
 
+use std::net::SocketAddr;
+
 use crate::name::{is_caller, is_label, is_service, is_trust_domain};
 use crate::parse::Section;
 use crate::refusal::{Code, Refusal};
@@ -89,12 +91,13 @@ fn listener(listener: &Listener) -> Checked {
             caller,
             upstream,
         } => {
-            must(address.ip().is_loopback(), || {
-                format!("{address} is not on loopback; an outbound listener is plain and for its own host only")
-            })
-            .map_err(|fault| fault.at("address"))?;
+            loopback(*address)?;
             service_name(caller).map_err(|fault| fault.at("caller"))?;
             service_name(upstream).map_err(|fault| fault.at("upstream"))
+        }
+        Listener::Open { address, caller } => {
+            loopback(*address)?;
+            service_name(caller).map_err(|fault| fault.at("caller"))
         }
         Listener::Inbound { .. } => Ok(()),
         Listener::Gateway { gateway, .. } => {
@@ -102,6 +105,15 @@ fn listener(listener: &Listener) -> Checked {
                 .map_err(|fault| fault.at("gateway"))
         }
     }
+}
+
+fn loopback(address: SocketAddr) -> Checked {
+    must(address.ip().is_loopback(), || {
+        format!(
+            "{address} is not on loopback; an outbound listener is plain and for its own host only"
+        )
+    })
+    .map_err(|fault| fault.at("address"))
 }
 
 fn service(service: &Service) -> Checked {

@@ -13,6 +13,7 @@ pub(crate) fn inspect(world: &World) -> String {
             Some(Place::Outbound { caller, upstream }) => {
                 json!({"caller": &*caller.name, "upstream": &**upstream})
             }
+            Some(Place::Open { caller }) => json!({"caller": &*caller.name, "open": true}),
             Some(Place::Inbound) => json!({"inbound": true}),
             Some(Place::Gateway { listener, .. }) => json!({"gateway_listener": &**listener}),
             None => Value::Null,

@@ -8,7 +8,7 @@ use weft_core::path::{Place as PathPlace, admit, admit_encoded};
 use weft_core::reason::{Error, Reason};
 use weft_core::route::{Chosen, Part, Request, host_of, serves_host};
 use weft_http1::{FieldId, Framing, RequestHead};
-use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol};
+use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol, Protocol};
 
 use super::fields::Seen;
 use super::follow::{Chooser, ambiguous, redirect, retarget, text};
@@ -75,6 +75,7 @@ pub(super) fn decide(connection: &Connection, head: &mut RequestHead, worker: &W
         Some(Place::Outbound { caller, upstream }) => {
             outbound(head, worker, &world, caller, upstream)
         }
+        Some(Place::Open { caller }) => open(head, worker, &world, caller),
         Some(Place::Inbound) => inbound(connection, head, worker, &world),
         Some(Place::Gateway { gateway, listener }) => {
             public(head, worker, &world, gateway, listener)
@@ -123,6 +124,35 @@ fn outbound(
         max_body: 0,
     };
     choice.follow(head, rule, part, service.cluster.label, "http")
+}
+
+/// The request's host names the service.
+fn open(head: &mut RequestHead, worker: &Worker, world: &World, caller: &Arc<Caller>) -> Decision {
+    let host = host_of(text(head.authority())).into_owned();
+    let named = named(&host, &caller.name).filter(|name| world.services.contains_key(&**name));
+    let Some(upstream) = named else {
+        let error = Error::new(
+            Reason::NoRoute,
+            format!("host {host:?} names no service that is known here"),
+        );
+        return Decision::refused(caller.label, Label::NONE, error);
+    };
+    if world.services[&*upstream].rules.protocol() == Protocol::Tcp {
+        let detail = format!("{upstream} takes bytes, not requests: use an upstream's own port");
+        let error = Error::new(Reason::NoRoute, detail);
+        return Decision::refused(caller.label, Label::of(&upstream), error);
+    }
+    outbound(head, worker, world, caller, &upstream)
+}
+
+/// `api`, `api.shop`, `api.weft` and `api.shop.weft` to `namespace/service`; the caller's own namespace where none is named.
+fn named(host: &str, caller: &str) -> Option<Arc<str>> {
+    let host = host.strip_suffix(".weft").unwrap_or(host);
+    let (service, namespace) = match host.split_once('.') {
+        Some((service, namespace)) => (service, namespace),
+        None => (host, caller.split('/').next()?),
+    };
+    (!namespace.contains('.')).then(|| format!("{namespace}/{service}").into())
 }
 
 fn inbound(
@@ -324,5 +354,24 @@ fn scheme(listener: &GatewayListener) -> &'static str {
     match listener.protocol {
         GatewayProtocol::Http => "http",
         GatewayProtocol::Https => "https",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_name_services_in_four_ways_and_nothing_else_does() {
+        for (host, expected) in [
+            ("api", Some("shop/api")),
+            ("api.weft", Some("shop/api")),
+            ("api.other", Some("other/api")),
+            ("api.other.weft", Some("other/api")),
+            ("api.other.example.com", None),
+            ("127.0.0.1", None),
+        ] {
+            assert_eq!(named(host, "shop/web").as_deref(), expected, "{host}");
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Call {
                     service: Arc::clone(upstream),
                 })
             }
-            Place::Inbound | Place::Gateway { .. } => None,
+            Place::Open { .. } | Place::Inbound | Place::Gateway { .. } => None,
         }
     }
 

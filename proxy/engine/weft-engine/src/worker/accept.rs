@@ -30,7 +30,7 @@ pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: R
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let direction = match worker.world().places.get(&address).map(|place| &**place) {
-                    Some(Place::Outbound { .. }) => Direction::Outbound,
+                    Some(Place::Outbound { .. } | Place::Open { .. }) => Direction::Outbound,
                     Some(Place::Inbound) => Direction::Inbound,
                     Some(Place::Gateway { .. }) => Direction::Gateway,
                     None => continue,

@@ -291,6 +291,9 @@ fn places(
                 caller: caller(local, by, &section, "caller")?,
                 upstream: upstream.as_str().into(),
             },
+            Listener::Open { caller: by, .. } => Place::Open {
+                caller: caller(local, by, &section, "caller")?,
+            },
             Listener::Inbound { .. } => Place::Inbound,
             Listener::Gateway {
                 gateway, listener, ..

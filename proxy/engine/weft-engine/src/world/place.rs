@@ -17,6 +17,11 @@ pub(crate) enum Place {
         /// Where it leads: `ns/service`.
         upstream: Arc<str>,
     },
+    /// The port on which a request's host names the service.
+    Open {
+        /// As whom everybody calls there.
+        caller: Arc<Caller>,
+    },
     /// The host's port for mesh traffic.
     Inbound,
     /// A public port.

@@ -15,7 +15,7 @@ use crate::support::http2;
 use crate::support::sections::{forward_to, prefix, route};
 use crate::support::stage::Stage;
 
-struct Edge {
+pub(crate) struct Edge {
     stage: Stage,
     http: SocketAddr,
     https: SocketAddr,
@@ -23,7 +23,7 @@ struct Edge {
 
 impl Edge {
     /// `near` becomes a gateway besides.
-    fn new(change: impl FnOnce(&mut Gateway)) -> Self {
+    pub(crate) fn new(change: impl FnOnce(&mut Gateway)) -> Self {
         let mut stage = Stage::new();
         let (http, https) = (free(), free());
         let mut shop = route("shop/all", forward_to(&[("shop/api", 1)]));
@@ -81,7 +81,7 @@ impl Edge {
         Self { stage, http, https }
     }
 
-    fn client(&self) -> Client<TcpStream> {
+    pub(crate) fn client(&self) -> Client<TcpStream> {
         Client::connect(self.http)
     }
 

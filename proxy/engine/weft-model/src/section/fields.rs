@@ -13,6 +13,7 @@ use super::{OnEmpty, Rewrite, Target};
 #[serde(rename_all = "snake_case")]
 enum ListenerKind {
     Outbound,
+    Open,
     Inbound,
     Gateway,
 }
@@ -91,6 +92,14 @@ impl TryFrom<Listener> for super::Listener {
                     address,
                     caller: needed("outbound", "caller", caller)?,
                     upstream: needed("outbound", "upstream", upstream)?,
+                })
+            }
+            ListenerKind::Open => {
+                foreign("open", &[("upstream", upstream.is_some())])?;
+                foreign("open", &edge)?;
+                Ok(Self::Open {
+                    address,
+                    caller: needed("open", "caller", caller)?,
                 })
             }
             ListenerKind::Inbound => {
