@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -32,6 +33,21 @@ def test_fifty_readers_who_pause_do_not_fill_the_engine(mesh: Mesh) -> None:
         assert mesh.engine.resident - before < 160 * MIB
         (response,) = ask(mesh.outbound(), get())
         assert len(response.body) == SIZE
+    mesh.api.hang_up()
+
+
+def test_a_reader_who_pauses_for_longer_than_a_dead_host_would_gets_the_rest(mesh: Mesh) -> None:
+    def script(talk: Talk) -> None:
+        while talk.request() is not None:
+            talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (4 * SIZE))
+            talk.send(b"a" * (4 * SIZE))
+
+    mesh.api.script = script
+    with connected(mesh.outbound()) as wire:
+        wire.send(get())
+        time.sleep(8)
+        (response,) = wire.until(1)
+        assert len(response.body) == 4 * SIZE
     mesh.api.hang_up()
 
 

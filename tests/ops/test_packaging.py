@@ -97,7 +97,7 @@ def test_a_cargo_that_is_too_old_or_missing_is_told_with_what_to_do(tmp_path: Pa
     assert old.returncode == 1
     assert "1.63.0 is too old" in old.stderr
     assert "rustup.rs" in old.stderr
-    fake(bin_, "cargo", "cargo 1.85.0 (d73d2caf9 2024-12-31)")
+    fake(bin_, "cargo", "cargo 1.89.0 (d73d2caf9 2024-12-31)")
     assert tools("cargo", cwd=tmp_path, path=f"{bin_}:/usr/bin:/bin").returncode == 0
     missing = tools("cargo", cwd=tmp_path, path=with_only(tmp_path, "mkdir", "dirname"))
     assert missing.returncode == 1

@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-/// Unacknowledged bytes end a connection after this long: the peer's host is gone.
-const DEAD_PEER: Duration = Duration::from_secs(5);
-
-/// An idle connection is asked for a sign of life this often.
+/// An idle connection is asked for a sign of life after this long.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// And then this often, three times, before its peer's host is taken for gone.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A byte stream to a peer.
 #[derive(Debug)]
@@ -27,15 +27,17 @@ pub(crate) enum Stream {
 }
 
 /// What every connection is set to, whoever opened it. Failure means that the connection is dead already.
+///
+/// Not TCP_USER_TIMEOUT: it counts a window that stays closed like silence, although every probe of it is answered, and so
+/// would cut off a reader that only pauses. A host that is gone in the middle of a request is noticed by that try's time-out.
 pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(KEEPALIVE)
-        .with_interval(DEAD_PEER)
+        .with_interval(AGAIN)
         .with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(DEAD_PEER))
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 // === impl Stream ===
@@ -52,12 +54,6 @@ impl Stream {
     /// Whether bytes become records: then fewer and larger writes are better.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
-    }
-
-    /// Lets the peer take its time with what is sent: a reader that pauses is no dead host. (TCP_USER_TIMEOUT counts a window
-    /// that stays closed like silence, although every probe of it is answered.)
-    pub(crate) fn suffer_slow_readers(&self) -> io::Result<()> {
-        SockRef::from(self.socket()).set_tcp_user_timeout(None)
     }
 
     /// Ends the connection so that the peer sees it was cut off, not finished.

@@ -36,13 +36,7 @@ pub(super) async fn carry(
     let mut back = Input::default();
     let mut deadline = Deadline::never();
     let mut tunnel = Tunnel::default();
-    let patient = down
-        .suffer_slow_readers()
-        .and_then(|()| up.suffer_slow_readers());
     let carried = loop {
-        if patient.is_err() {
-            break Carried::Broken;
-        }
         if !may(&up) {
             break Carried::Revoked;
         }
