@@ -1,6 +1,5 @@
 //! A worker's thread: takes commands from the control thread, runs everything else as local tasks.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local};
 
 use super::accept::accept;
 use super::{News, Worker};
@@ -113,7 +112,7 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
             sweeper.links.sweep();
         }
     });
-    let accepting: RefCell<HashMap<SocketAddr, AbortHandle>> = RefCell::default();
+    let mut accepting: HashMap<SocketAddr, tokio::task::JoinHandle<()>> = HashMap::new();
     while let Some(Command::Serve {
         world,
         opened,
@@ -122,8 +121,10 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
     }) = inbox.recv().await
     {
         for address in closed {
-            if let Some(task) = accepting.borrow_mut().remove(&address) {
+            if let Some(task) = accepting.remove(&address) {
                 task.abort();
+                // Only when it is gone is its socket closed: whoever is told so next may want the port.
+                let _ = task.await;
             }
         }
         let before = worker.refresh(world);
@@ -131,7 +132,7 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
             match tokio::net::TcpListener::from_std(socket) {
                 Ok(listener) => {
                     let task = spawn_local(accept(listener, address, Rc::clone(&worker)));
-                    accepting.borrow_mut().insert(address, task.abort_handle());
+                    accepting.insert(address, task);
                 }
                 Err(error) => tracing::error!(%address, %error, "a bound socket cannot be watched"),
             }

@@ -10,13 +10,23 @@ pub(crate) mod sections;
 pub(crate) mod stage;
 pub(crate) mod tls;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// An address nobody listens on.
+/// An address nobody listens on, given out once, and below the ports that the kernel gives to others meanwhile.
 pub(crate) fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address")
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id()
+            .wrapping_mul(97)
+            .wrapping_add(GIVEN.fetch_add(1, Relaxed));
+        let port = u16::try_from(12_000 + number % 20_000).expect("below 32,000");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Waits until it is so, or says what it was waiting for.
