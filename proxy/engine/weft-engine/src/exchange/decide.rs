@@ -1,9 +1,13 @@
 //! What happens to a request: by whom, to whom, under which rule. Everything is decided at one moment, from one world.
 
+use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
 use weft_core::access::Call;
+use weft_core::caller::SpiffeId;
 use weft_core::path::{Place as PathPlace, admit, admit_encoded};
 use weft_core::reason::{Error, Reason};
 use weft_core::route::{Chosen, Part, Request, host_of, serves_host};
@@ -12,11 +16,34 @@ use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol,
 
 use super::fields::Seen;
 use super::follow::{Chooser, ambiguous, redirect, retarget, text};
-use crate::h1::{Answer, Connection};
-use crate::observe::{Event, Label};
+use crate::h1::Answer;
+use crate::observe::{Counters, Event, Label};
 use crate::tls::Identity;
-use crate::worker::Worker;
+use crate::worker::Peer;
 use crate::world::{Caller, Cluster, Gateway, Place, Rule, Service, Subset, World};
+
+/// What a request is judged by, beside its head. The evaluator asks with the same.
+pub(crate) struct Ask<'a> {
+    /// Which listener took it.
+    pub(crate) address: SocketAddr,
+    /// Who calls, on the inbound listener.
+    pub(crate) peer: Option<Asker<'a>>,
+    /// What is served.
+    pub(crate) world: &'a World,
+    /// For shares by weight.
+    pub(crate) rng: &'a RefCell<SmallRng>,
+    /// What is worth counting whatever comes of it.
+    pub(crate) counters: &'a Counters,
+}
+
+/// A caller on the inbound listener, and whom it asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) caller: &'a SpiffeId,
+    pub(crate) label: Label,
+    pub(crate) service: &'a str,
+    pub(crate) instance: &'a str,
+}
 
 /// A decision, with the names it is counted under.
 #[derive(Debug)]
@@ -69,17 +96,12 @@ pub(super) enum Way {
 }
 
 /// Decides; the head's target is what goes on afterwards.
-pub(super) fn decide(connection: &Connection, head: &mut RequestHead, worker: &Worker) -> Decision {
-    let world = worker.world();
-    match world.places.get(&connection.address).map(|place| &**place) {
-        Some(Place::Outbound { caller, upstream }) => {
-            outbound(head, worker, &world, caller, upstream)
-        }
-        Some(Place::Open { caller }) => open(head, worker, &world, caller),
-        Some(Place::Inbound) => inbound(connection, head, worker, &world),
-        Some(Place::Gateway { gateway, listener }) => {
-            public(head, worker, &world, gateway, listener)
-        }
+pub(crate) fn decide(ask: &Ask<'_>, head: &mut RequestHead) -> Decision {
+    match ask.world.places.get(&ask.address).map(|place| &**place) {
+        Some(Place::Outbound { caller, upstream }) => outbound(ask, head, caller, upstream),
+        Some(Place::Open { caller }) => open(ask, head, caller),
+        Some(Place::Inbound) => inbound(ask, head),
+        Some(Place::Gateway { gateway, listener }) => public(ask, head, gateway, listener),
         None => Decision::refused(
             Label::NONE,
             Label::NONE,
@@ -89,13 +111,12 @@ pub(super) fn decide(connection: &Connection, head: &mut RequestHead, worker: &W
 }
 
 fn outbound(
+    ask: &Ask<'_>,
     head: &mut RequestHead,
-    worker: &Worker,
-    world: &World,
     caller: &Arc<Caller>,
-    upstream: &Arc<str>,
+    upstream: &str,
 ) -> Decision {
-    let Some(service) = world.services.get(upstream) else {
+    let Some(service) = ask.world.services.get(upstream) else {
         let error = Error::new(Reason::NoRoute, format!("{upstream} is not known here"));
         return Decision::refused(caller.label, Label::of(upstream), error);
     };
@@ -117,8 +138,7 @@ fn outbound(
         None => (&rules.fallback, Part::Whole),
     };
     let choice = Chooser {
-        worker,
-        world,
+        ask,
         caller,
         looked: rules.looks_at_path,
         max_body: 0,
@@ -127,7 +147,8 @@ fn outbound(
 }
 
 /// The request's host names the service.
-fn open(head: &mut RequestHead, worker: &Worker, world: &World, caller: &Arc<Caller>) -> Decision {
+fn open(ask: &Ask<'_>, head: &mut RequestHead, caller: &Arc<Caller>) -> Decision {
+    let world = ask.world;
     let host = host_of(text(head.authority())).into_owned();
     let named = named(&host, &caller.name).filter(|name| world.services.contains_key(&**name));
     let Some(upstream) = named else {
@@ -142,7 +163,7 @@ fn open(head: &mut RequestHead, worker: &Worker, world: &World, caller: &Arc<Cal
         let error = Error::new(Reason::NoRoute, detail);
         return Decision::refused(caller.label, Label::of(&upstream), error);
     }
-    outbound(head, worker, world, caller, &upstream)
+    outbound(ask, head, caller, &upstream)
 }
 
 /// `api`, `api.shop`, `api.weft` and `api.shop.weft` to `namespace/service`; the caller's own namespace where none is named.
@@ -155,25 +176,20 @@ fn named(host: &str, caller: &str) -> Option<Arc<str>> {
     (!namespace.contains('.')).then(|| format!("{namespace}/{service}").into())
 }
 
-fn inbound(
-    connection: &Connection,
-    head: &mut RequestHead,
-    worker: &Worker,
-    world: &World,
-) -> Decision {
-    let Some(peer) = &connection.peer else {
+fn inbound(ask: &Ask<'_>, head: &mut RequestHead) -> Decision {
+    let Some(peer) = ask.peer else {
         return Decision::refused(
             Label::NONE,
             Label::NONE,
             Error::new(Reason::Internal, "the caller is not known"),
         );
     };
-    let Some(service) = world.services.get(&peer.service) else {
+    let Some(service) = ask.world.services.get(peer.service) else {
         let error = Error::new(
             Reason::Draining,
             format!("{} does not run here any more", peer.service),
         );
-        return Decision::refused(peer.label, Label::of(&peer.service), error);
+        return Decision::refused(peer.label, Label::of(peer.service), error);
     };
     let Service { rules, cluster } = service;
     let refused = |error| Decision::refused(peer.label, cluster.label, error);
@@ -185,7 +201,7 @@ fn inbound(
         return refused(ambiguous(why));
     }
     let call = Call {
-        caller: Some(&peer.caller),
+        caller: Some(peer.caller),
         method: text(head.method_name()),
         path: text(head.path()),
     };
@@ -194,7 +210,7 @@ fn inbound(
         && shadow.decision != verdict.enforced.decision
     {
         let denied = shadow.decision == Allowed::Deny;
-        worker.counters.event(if denied {
+        ask.counters.event(if denied {
             Event::ShadowDenied
         } else {
             Event::ShadowAllowed
@@ -204,7 +220,7 @@ fn inbound(
         let error = format!("{} may not call {}", peer.caller.label(), cluster.name);
         return refused(Error::new(Reason::Denied, error));
     }
-    let Some(member) = cluster.here(&peer.instance) else {
+    let Some(member) = cluster.here(peer.instance) else {
         let error = format!(
             "{} of {} does not run here any more",
             peer.instance, cluster.name
@@ -228,18 +244,17 @@ fn inbound(
 }
 
 fn public(
+    ask: &Ask<'_>,
     head: &mut RequestHead,
-    worker: &Worker,
-    world: &World,
     gateway: &Arc<Gateway>,
-    listener: &Arc<str>,
+    listener: &str,
 ) -> Decision {
     let source = Label::NONE;
     let refused = |error| Decision::refused(source, Label::NONE, error);
     let host = host_of(text(head.authority())).into_owned();
     let Some(port) = gateway
         .listeners
-        .get(&**listener)
+        .get(listener)
         .filter(|port| serves_host(&port.hosts, &host))
     else {
         return refused(Error::new(
@@ -251,7 +266,7 @@ fn public(
         let location = elsewhere(&to.scheme, &host, to.port, text(head.target()));
         return Decision::answered(source, Label::NONE, redirect(308, location));
     }
-    let looked = gateway.routes.looks_at_path() || world.looks_at_path;
+    let looked = gateway.routes.looks_at_path() || ask.world.looks_at_path;
     let plain = match admit(text(head.path()), looked, PathPlace::Gateway) {
         Ok(path) => path.into_owned_if_needed(),
         Err(why) => return refused(ambiguous(why)),
@@ -285,13 +300,25 @@ fn public(
         ));
     }
     let choice = Chooser {
-        worker,
-        world,
+        ask,
         caller,
         looked,
         max_body: gateway.max_body,
     };
     choice.follow(head, rule, chosen.part, Label::NONE, scheme(port))
+}
+
+// === impl Asker ===
+
+impl<'a> From<&'a Peer> for Asker<'a> {
+    fn from(peer: &'a Peer) -> Self {
+        Self {
+            caller: &peer.caller,
+            label: peer.label,
+            service: &peer.service,
+            instance: &peer.instance,
+        }
+    }
 }
 
 // === impl Decision ===

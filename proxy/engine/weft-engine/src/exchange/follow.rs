@@ -8,16 +8,14 @@ use weft_core::route::Part;
 use weft_core::target::Choice;
 use weft_http1::RequestHead;
 
-use super::decide::{Decision, Forward, Plan, Way};
+use super::decide::{Ask, Decision, Forward, Plan, Way};
 use crate::h1::Answer;
 use crate::observe::{Event, Label};
-use crate::worker::Worker;
-use crate::world::{Action, Caller, Cluster, Rule, Subset, Target, World};
+use crate::world::{Action, Caller, Cluster, Rule, Subset, Target};
 
 /// What is needed to follow a rule.
 pub(super) struct Chooser<'a> {
-    pub(super) worker: &'a Worker,
-    pub(super) world: &'a World,
+    pub(super) ask: &'a Ask<'a>,
     pub(super) caller: &'a Arc<Caller>,
     pub(super) looked: bool,
     pub(super) max_body: u64,
@@ -71,11 +69,11 @@ impl Chooser<'_> {
             }
         };
         let empty = |place: usize| self.cluster(&targets[place]).is_none();
-        let choice = split.choose(&mut *self.worker.rng.borrow_mut(), empty);
+        let choice = split.choose(&mut *self.ask.rng.borrow_mut(), empty);
         let target = match choice {
             Choice::To(place) => &targets[place],
             Choice::Spilled { to, .. } => {
-                self.worker.counters.event(Event::Spilled);
+                self.ask.counters.event(Event::Spilled);
                 &targets[to]
             }
             Choice::Empty { from } => {
@@ -119,12 +117,12 @@ impl Chooser<'_> {
         }
         Way::Mesh {
             subset,
-            identity: self.world.tls.identity(&self.caller.name).cloned(),
+            identity: self.ask.world.tls.identity(&self.caller.name).cloned(),
         }
     }
 
     fn cluster(&self, target: &Target) -> Option<&Arc<Cluster>> {
-        let cluster = &self.world.services.get(&target.service)?.cluster;
+        let cluster = &self.ask.world.services.get(&target.service)?.cluster;
         cluster
             .subset(target.subset)
             .is_some_and(|subset| !subset.is_empty())

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use weft_core::reason::{Error, Reason};
 use weft_http1::{Framing, Method, Reject, Side, Step, Version};
 
-use self::decide::{Decision, Plan, decide};
+use self::decide::{Ask, Asker, Decision, Plan, decide};
 use self::forward::forward;
 use crate::h1::{Answer, Connection, Fate, Plain, Scratch, Then, Wire};
 use crate::h2::is_grpc;
@@ -83,7 +83,17 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
         destination,
         route,
         plan,
-    } = decide(connection, &mut scratch.request, worker);
+    } = {
+        let world = worker.world();
+        let ask = Ask {
+            address: connection.address,
+            peer: connection.peer.as_deref().map(Asker::from),
+            world: &world,
+            rng: &worker.rng,
+            counters: &worker.counters,
+        };
+        decide(&ask, &mut scratch.request)
+    };
     let method = scratch.request.method();
     let end = match plan {
         Ok(Plan::Forward(plan)) => forward(connection, worker, scratch, plan, started).await,
