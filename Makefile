@@ -14,13 +14,13 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 TOOLS := ops/deploy/tools.sh
 ENGINE_DEBUG := $(CURDIR)/.tools/bin/weft-engine-debug
 
-.PHONY: build demo test bench soak setup engine engine-debug hello etcd fresh lock
+.PHONY: build demo test bench soak setup engine engine-debug hello etcd h2spec fresh lock
 build: setup
 
 demo: setup
 	@exec weft demo
 
-test: setup engine-debug fresh
+test: setup engine-debug h2spec fresh
 	ruff check
 	ruff format --check
 	mypy
@@ -51,6 +51,9 @@ hello:
 
 etcd:
 	@$(TOOLS) etcd
+
+h2spec:
+	@$(TOOLS) h2spec
 
 .venv/.ready: pyproject.toml requirements.lock | $(UV)
 	$(UV) venv -q --allow-existing .venv

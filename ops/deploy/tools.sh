@@ -1,9 +1,11 @@
 #!/bin/sh
-# Brings what a build needs and the machine lacks into .tools, without root: uv, etcd with etcdctl; and checks cargo.
+# Brings what a build needs and the machine lacks into .tools, without root: uv, etcd with etcdctl; for tests h2spec; and
+# checks cargo.
 # How it fails: with one line that says what is missing and what to type.
 set -eu
 uv_version=0.13.9
 etcd_version=3.6.16
+h2spec_version=2.2.1
 rust_minor=89
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/weft
 mkdir -p .tools/bin
@@ -74,6 +76,21 @@ debian_package() { unpack "$1" && link ../deb/usr/bin/"$2" "$2"; }
 
 debian_etcd() { debian_package etcd-server etcd && debian_package etcd-client etcdctl && usable .tools/bin/etcd; }
 
+built_h2spec() {
+    home=$cache/h2spec-$h2spec_version
+    if [ ! -x "$home/h2spec" ]; then
+        command -v go >/dev/null || return 1
+        echo "Building h2spec $h2spec_version: seconds, once for this user."
+        new=$cache/h2spec.new.$$
+        mkdir -p "$new" "$home"
+        (cd ops/h2spec && CGO_ENABLED=0 go build -mod=readonly -buildvcs=false -trimpath -ldflags='-s -w' -o "$new/h2spec" github.com/summerwind/h2spec/cmd/h2spec) ||
+            { rm -rf "$new"; echo "h2spec could not be built." >&2; return 1; }
+        mv -f "$new/h2spec" "$home/h2spec"
+        rmdir "$new"
+    fi
+    link "$home/h2spec" h2spec
+}
+
 case $1 in
 uv)
     if python3 -m pip --version >/dev/null 2>&1; then
@@ -95,6 +112,10 @@ etcd)
     [ -x .tools/bin/etcdctl ] || die "etcdctl is missing: sudo apt install etcd-client, then try again"
     echo "etcd $(.tools/bin/etcd --version | sed -n 's/^etcd Version: //p') at $(readlink -f .tools/bin/etcd)"
     ;;
+h2spec)
+    # Only a test wants it: without Go that test is skipped and says so.
+    built_h2spec || echo "h2spec is not there (it is built where Go 1.26 or later is installed): its test is going to be skipped."
+    ;;
 cargo)
     command -v cargo >/dev/null || die "cargo is missing: install Rust by https://rustup.rs, open a new shell, then try again"
     version=$(cargo --version | sed 's/^cargo \([0-9.]*\).*/\1/')
@@ -115,6 +136,6 @@ install)
     install_file "$2" "$3"
     ;;
 *)
-    die "usage: tools.sh uv|etcd|cargo|claim|install FROM TO"
+    die "usage: tools.sh uv|etcd|h2spec|cargo|claim|install FROM TO"
     ;;
 esac

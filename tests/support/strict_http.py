@@ -16,9 +16,8 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [\t\x20-\x7e\x80-\xff]*")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[^\x00-\x1f\x7f]|\t)*?)[ \t]*")
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
-_HOP_BY_HOP = frozenset(
-    {b"proxy-connection", b"keep-alive", b"te", b"trailer", b"proxy-authenticate", b"proxy-authorization"}
-)
+# Trailer is none of them: it announces fields that go on too (RFC 9110 section 7.6.1).
+_HOP_BY_HOP = frozenset({b"proxy-connection", b"keep-alive", b"te", b"proxy-authenticate", b"proxy-authorization"})
 _NONE, _CHUNKED = -1, -2
 _NEVER_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"x-weft-caller", b"authorization"})
 
