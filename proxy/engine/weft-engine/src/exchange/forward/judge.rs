@@ -1,0 +1,101 @@
+//! What a try's end means: for the request, and for the instance that was tried.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weft_core::balance::Seen;
+use weft_core::outlier::Outcome;
+use weft_core::reason::{Error, Reason};
+use weft_core::retry::{Attempt, Failure, Stop, Verdict};
+use weft_http1::FieldId;
+
+use super::{Tries, Where};
+use crate::exchange::decide::Way;
+use crate::exchange::failed::Failed;
+use crate::h1::Scratch;
+use crate::observe::Event;
+
+impl Tries<'_> {
+    /// Whether the answer is to be forwarded; reports it either way.
+    pub(super) fn judge_head(
+        &self,
+        scratch: &Scratch,
+        tried: Attempt,
+        place: Where,
+        began: Instant,
+        head: Duration,
+    ) -> Result<(), Failed> {
+        let status = scratch.response.status();
+        let peer = self.peers_reason(scratch);
+        let failure = peer.map_or(Failure::Status(status), Failure::Peer);
+        let counts = failure.counts();
+        let failed = Failed {
+            failure,
+            error: Error::new(
+                peer.unwrap_or(Reason::RetryExhausted),
+                format!("answered with status {status}"),
+            ),
+            attempt: tried,
+            host_unreachable: false,
+        };
+        self.report(
+            place,
+            if counts { Err(&failed) } else { Ok(()) },
+            began,
+            head,
+        );
+        let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
+        // An answer that cannot be tried again is better than none.
+        match self
+            .plan
+            .rule
+            .retry
+            .judge(method, tried, failure, self.retries)
+        {
+            // gRPC tells a failure in an answer that HTTP takes for a success.
+            Verdict::Again if (status >= 400 || peer.is_some()) && self.has_budget() => Err(failed),
+            Verdict::Stop(Stop::Exhausted) if self.retries > 0 && peer.is_some() => Err(failed),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_budget(&self) -> bool {
+        let (_, retries) = self.plan.cluster.budget.under_way();
+        let room = self.withdrawal.is_some() || self.plan.cluster.budget.withdraw().is_some();
+        if !room {
+            tracing::debug!(service = %self.plan.cluster.name, retries, "the retry budget is spent");
+            self.worker.counters.event(Event::RetryOverBudget);
+        }
+        room
+    }
+
+    /// What a peer engine says for itself. The application behind it cannot: its engine takes the field off. Nobody else is one.
+    pub(super) fn peers_reason(&self, scratch: &Scratch) -> Option<Reason> {
+        match self.plan.way {
+            Way::Mesh { .. } => Reason::parse(scratch.response.get(FieldId::XWeftReason)?),
+            Way::Outside { .. } | Way::Here { .. } => None,
+        }
+    }
+
+    pub(super) fn report(
+        &self,
+        place: Where,
+        ended: Result<(), &Failed>,
+        began: Instant,
+        patience: Duration,
+    ) {
+        let Where::Picked(pick) = place else { return };
+        let now = Instant::now();
+        let (seen, outcome) = match ended {
+            Ok(()) => (Seen::Answer(now - began), Outcome::Success),
+            Err(failed) if failed.host_unreachable => {
+                (Seen::Failure(patience), Outcome::HostUnreachable)
+            }
+            Err(failed) if !failed.failure.counts() => return,
+            Err(_) => (Seen::Failure(patience), Outcome::Failure),
+        };
+        self.worker
+            .observe(&self.plan.cluster, pick.member, seen, now);
+        self.worker.report(&self.plan.cluster, pick, outcome, now);
+    }
+}
