@@ -58,6 +58,30 @@ pub struct Verdict<'a> {
     pub shadow: Option<Ruling<'a>>,
 }
 
+/// One rule, and whether it holds for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked<'a> {
+    /// `<document>/<rule>`.
+    pub name: &'a str,
+    /// What it says.
+    pub decision: Decision,
+    /// Whether it decides nothing.
+    pub shadow: bool,
+    /// What does not hold; `None`: it matches.
+    pub lost: Option<Lost>,
+}
+
+/// What of a rule does not hold, the first in the order method, caller, path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The method is another.
+    Method,
+    /// Somebody else calls.
+    Caller,
+    /// The path is another.
+    Path,
+}
+
 #[derive(Clone, Debug)]
 struct Prepared {
     name: Box<str>,
@@ -113,6 +137,11 @@ impl Rules {
             enforced: decide(false),
             shadow: self.shadows.then(|| decide(true)),
         }
+    }
+
+    /// Which rules hold for a call and which do not, in the order of the section: what [`Rules::judge`] decided by.
+    pub fn looked_at(&self, call: Call<'_>) -> Vec<Looked<'_>> {
+        self.rules.iter().map(|rule| rule.looked(call)).collect()
     }
 
     fn rule(&self, call: Call<'_>, shadow: bool) -> Ruling<'_> {
@@ -179,10 +208,28 @@ impl Prepared {
         })
     }
 
+    fn looked(&self, call: Call<'_>) -> Looked<'_> {
+        Looked {
+            name: &self.name,
+            decision: self.decision,
+            shadow: self.shadow,
+            lost: self.lost(call),
+        }
+    }
+
     fn matches(&self, call: Call<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.iter().any(|method| &**method == call.method))
-            && self.callers.matches(call.caller)
-            && (self.paths.is_empty() || self.paths.iter().any(|path| path.matches(call.path)))
+        self.lost(call).is_none()
+    }
+
+    fn lost(&self, call: Call<'_>) -> Option<Lost> {
+        if !self.methods.is_empty() && !self.methods.iter().any(|method| &**method == call.method) {
+            return Some(Lost::Method);
+        }
+        if !self.callers.matches(call.caller) {
+            return Some(Lost::Caller);
+        }
+        let named = self.paths.is_empty() || self.paths.iter().any(|path| path.matches(call.path));
+        (!named).then_some(Lost::Path)
     }
 
     fn matches_connection(&self, caller: Option<&SpiffeId>) -> bool {

@@ -4,6 +4,7 @@
 //! Gateway API. The index only spares looking at rules that cannot win: a hash per host, then exact paths in a hash,
 //! prefixes by segment, expressions together, and the rest.
 
+mod explain;
 mod item;
 mod prefix;
 mod summary;
@@ -17,6 +18,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use regex::Regex;
 use weft_model::section::{Match, PathMatch, Route};
 
+pub use self::explain::{Explainer, Fate, Lost, Tried};
 use self::item::Item;
 use self::prefix::Prefixes;
 pub use self::prefix::has_prefix;

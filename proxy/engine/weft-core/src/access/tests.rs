@@ -170,3 +170,40 @@ fn a_connection_without_requests_is_judged_by_its_caller_alone() {
         assert_eq!(found, expected, "{access:?} {service}");
     }
 }
+
+#[test]
+fn what_was_looked_at_says_what_did_not_hold() {
+    let mut writers = rule("writers", Decision::Allow, &["shop/web"], &[]);
+    writers.methods = vec!["PUT".to_owned()];
+    let mut shadow = rule("shadow", Decision::Deny, &["*"], &[]);
+    shadow.shadow = true;
+    let access = Access {
+        default: Decision::Deny,
+        rules: vec![
+            writers,
+            rule("cron", Decision::Allow, &["shop/cron"], &[]),
+            rule("admin", Decision::Deny, &["*"], &["/admin"]),
+            shadow,
+        ],
+    };
+    let rules = Rules::new(&access, &local()).expect("rules");
+    let caller = local().service("shop/web").expect("an identity");
+    let looked = rules.looked_at(Call {
+        caller: Some(&caller),
+        method: "GET",
+        path: "/",
+    });
+    let found: Vec<_> = looked
+        .iter()
+        .map(|looked| (looked.name, looked.shadow, looked.lost))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("writers", false, Some(Lost::Method)),
+            ("cron", false, Some(Lost::Caller)),
+            ("admin", false, Some(Lost::Path)),
+            ("shadow", true, None),
+        ]
+    );
+}

@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 use weft_model::section::{Match, Route, ValueMatch};
 
-use super::{Chosen, Fields, Part, Request, Summary};
+use super::{Chosen, Fields, Lost, Part, Request, Summary};
 use crate::caller::{Callers, Local};
 use crate::pattern::{InvalidRule, anchored};
 
@@ -72,16 +72,24 @@ impl Item {
 
     /// Whether all but path and host holds.
     pub(crate) fn matches(&self, request: Request<'_>, fields: &impl Fields) -> bool {
-        (self.methods.is_empty()
-            || self
-                .methods
-                .iter()
-                .any(|method| &**method == request.method))
-            && self.callers.matches(request.caller)
-            && self
-                .headers
-                .iter()
-                .all(|(name, wanted)| wanted.holds(fields.field(name).as_deref()))
+        self.lost(request, fields).is_none()
+    }
+
+    /// What of it does not hold first, path and host aside.
+    pub(crate) fn lost(&self, request: Request<'_>, fields: &impl Fields) -> Option<Lost<'_>> {
+        let mut methods = self.methods.iter();
+        if !self.methods.is_empty() && !methods.any(|method| **method == *request.method) {
+            return Some(Lost::Method);
+        }
+        if !self.callers.matches(request.caller) {
+            return Some(Lost::Caller);
+        }
+        let unheld = |(name, wanted): &&(Box<str>, Value)| {
+            let found = fields.field(name);
+            !wanted.holds(found.as_deref())
+        };
+        let (name, _) = self.headers.iter().find(unheld)?;
+        Some(Lost::Header(name))
     }
 }
 

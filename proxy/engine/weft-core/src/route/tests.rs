@@ -349,10 +349,66 @@ proptest! {
         ),
     ) {
         let table = Routes::new(&routes, &local()).expect("routes");
+        let explainer = Explainer::new(&routes, &local()).expect("the same routes");
         for (path, host, get, fields) in &requests {
             let request = Request { host, method: if *get { "GET" } else { "PUT" }, path, caller: None };
             let chosen = table.choose(request, fields);
+            let won: Vec<_> = explainer
+                .tried(request, fields)
+                .into_iter()
+                .filter(|tried| tried.fate == Fate::Won)
+                .map(|tried| (tried.route, tried.summary))
+                .collect();
+            prop_assert_eq!(chosen.map(|chosen| (chosen.route, chosen.summary)).into_iter().collect::<Vec<_>>(), won);
             prop_assert_eq!(chosen.map(|chosen| chosen.summary), naive(&routes, request, fields));
         }
     }
+}
+
+#[test]
+fn every_loser_says_what_did_not_hold() {
+    let mut by_field = prefix("/a");
+    by_field
+        .headers
+        .insert("x-user".to_owned(), ValueMatch::Exact("ann".to_owned()));
+    let by_method = Match {
+        methods: vec!["PUT".to_owned()],
+        ..prefix("/a")
+    };
+    let by_caller = Match {
+        callers: vec!["shop/web".to_owned()],
+        ..prefix("/a")
+    };
+    let routes = [
+        route(0, &["b.example.com"], vec![prefix("/a")]),
+        route(1, &[], vec![prefix("/b"), by_method]),
+        route(2, &[], vec![by_caller, by_field]),
+        route(3, &[], vec![prefix("/a")]),
+        route(4, &[], vec![]),
+    ];
+    let explainer = Explainer::new(&routes, &local()).expect("routes");
+    let request = Request {
+        host: "a.example.com",
+        method: "GET",
+        path: "/a/x",
+        caller: None,
+    };
+    let fields: BTreeMap<String, String> = BTreeMap::new();
+    let tried = explainer.tried(request, &fields);
+    let fates: Vec<_> = tried
+        .iter()
+        .map(|tried| (tried.route, tried.matched, tried.fate))
+        .collect();
+    assert_eq!(
+        fates,
+        [
+            (0, 0, Fate::Lost(Lost::Host)),
+            (1, 0, Fate::Lost(Lost::Path)),
+            (1, 1, Fate::Lost(Lost::Method)),
+            (2, 0, Fate::Lost(Lost::Caller)),
+            (2, 1, Fate::Lost(Lost::Header("x-user"))),
+            (3, 0, Fate::Won),
+            (4, 0, Fate::Outranked),
+        ]
+    );
 }
