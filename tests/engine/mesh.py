@@ -245,13 +245,18 @@ GATEWAY_ROUTES = (
 
 
 @contextmanager
-def running(directory: Path, *, hosts: int = 1, instances: tuple[str, ...] = ()) -> Iterator[Mesh]:
-    """A mesh that serves. Further `instances` have an application, and a test says where they are."""
+def running(
+    directory: Path, *, hosts: int = 1, instances: tuple[str, ...] = (), workers: int = 1, config: str = ""
+) -> Iterator[Mesh]:
+    """A mesh that serves. Further `instances` have an application, and a test says where they are.
+
+    `config` is put behind the engines' own files.
+    """
     with ExitStack() as stack:
         claims = stack.enter_context(PortClaims())
         mesh = Mesh(create(directory / "ca", trust_domain=TRUST_DOMAIN, now=certificates.now_utc()), [], {})
         for number in range(hosts):
-            engine = EngineProcess(directory / f"h{number}", claims)
+            engine = EngineProcess(directory / f"h{number}", claims, workers=workers, config=config)
             engine.start()
             stack.callback(engine.kill)
             writer = stack.enter_context(Writer(engine.socket))

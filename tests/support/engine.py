@@ -28,7 +28,7 @@ def engine_binary() -> Path:
 class EngineProcess:
     """One engine that can be killed and brought back with what it has on disk."""
 
-    def __init__(self, directory: Path, ports: PortClaims) -> None:
+    def __init__(self, directory: Path, ports: PortClaims, *, workers: int = 1, config: str = "") -> None:
         self.socket = directory / "engine.sock"
         self.admin = f"127.0.0.1:{ports.claim()}"
         self.log = directory / "engine.log"
@@ -36,8 +36,8 @@ class EngineProcess:
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self._config.write_text(
-            f'state_dir = "{directory / "engine"}"\nsocket = "{self.socket}"\nworkers = 1\n'
-            f'[admin]\nlisten = "{self.admin}"\n[log]\nlevel = "debug"\n'
+            f'state_dir = "{directory / "engine"}"\nsocket = "{self.socket}"\nworkers = {workers}\n'
+            f'[admin]\nlisten = "{self.admin}"\n[log]\nlevel = "debug"\n{config}'
         )
 
     @property

@@ -66,6 +66,11 @@ impl Limit {
         Some(Permit(Arc::clone(self)))
     }
 
+    /// The bound; 0: none.
+    pub fn most(&self) -> u32 {
+        self.most.load(Relaxed)
+    }
+
     /// How many are open.
     pub fn open(&self) -> u32 {
         self.open.load(Relaxed)

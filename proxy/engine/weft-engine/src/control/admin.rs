@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use weft_http1::{Framing, Limits, Method, RequestDecoder, RequestHead, Step, encode};
 
 use super::said::{gauges, scraped};
-use crate::observe::render;
+use super::standing::Standing;
+use crate::observe::{Format, render};
 use crate::worker::Handle;
 use crate::world::World;
 
@@ -24,6 +25,9 @@ pub(crate) struct Admin {
     pub(crate) workers: Arc<[Handle]>,
     pub(crate) latest: watch::Receiver<Arc<World>>,
     pub(crate) serving: Arc<AtomicBool>,
+    pub(crate) standing: Arc<Standing>,
+    /// So many scrapes are answered at once; others wait.
+    pub(crate) scrapes: Arc<Semaphore>,
 }
 
 // === impl Admin ===
@@ -64,7 +68,7 @@ impl Admin {
             match decoder.feed(&bytes[..count], &mut head) {
                 (_, Step::Need) => {}
                 (_, Step::Head) => {
-                    (status, kind, body) = self.say(&head);
+                    (status, kind, body) = self.say(&head).await;
                     break;
                 }
                 _ => break,
@@ -83,19 +87,33 @@ impl Admin {
         stream.shutdown().await
     }
 
-    fn say(&self, head: &RequestHead) -> (u16, &'static str, String) {
+    async fn say(&self, head: &RequestHead) -> (u16, &'static str, String) {
         if !matches!(head.method(), Method::Get | Method::Head) {
             return (405, TEXT, "only GET\n".to_owned());
         }
         match head.path() {
-            b"/metrics" => {
-                let text = render(&scraped(&self.workers), &gauges(&self.latest.borrow()));
-                (200, "text/plain; version=0.0.4; charset=utf-8", text)
-            }
+            b"/metrics" => self.metrics(head).await,
             b"/ready" if !self.serving.load(Relaxed) => (503, TEXT, "no snapshot yet\n".to_owned()),
             b"/ready" if self.latest.borrow().draining => (503, TEXT, "draining\n".to_owned()),
             b"/ready" => (200, TEXT, "ready\n".to_owned()),
             _ => (404, TEXT, "there are /metrics and /ready\n".to_owned()),
+        }
+    }
+
+    /// Written on a thread of its own: thousands of series take longer than an agent should wait for its ack.
+    async fn metrics(&self, head: &RequestHead) -> (u16, &'static str, String) {
+        let accept = head.fields().joined(b"accept");
+        let accept = accept.as_deref().map(String::from_utf8_lossy);
+        let format = Format::accepted(accept.as_deref());
+        let _turn = self.scrapes.acquire().await;
+        let workers = scraped(&self.workers);
+        let (world, standing) = (self.latest.borrow().clone(), Arc::clone(&self.standing));
+        let written = tokio::task::spawn_blocking(move || {
+            render(&workers, &gauges(&world, &standing), format)
+        });
+        match written.await {
+            Ok(text) => (200, format.content_type(), text),
+            Err(error) => (500, TEXT, format!("{error}\n")),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::ask::{Ask, Change};
 use super::frames::{self, FrameError};
 use super::inspect::inspect;
 use super::said::welcome;
+use super::standing::Standing;
 use crate::worker::{Handle, News};
 use crate::world::World;
 
@@ -29,6 +30,7 @@ pub(crate) struct Desk {
     pub(crate) workers: Arc<[Handle]>,
     /// The one connection that may write.
     writer: RefCell<Option<Writer>>,
+    standing: Arc<Standing>,
     next: Cell<u64>,
 }
 
@@ -53,12 +55,14 @@ impl Desk {
         asks: mpsc::Sender<Ask>,
         latest: watch::Receiver<Arc<World>>,
         workers: Arc<[Handle]>,
+        standing: Arc<Standing>,
     ) -> Self {
         Self {
             asks,
             latest,
             workers,
             writer: RefCell::default(),
+            standing,
             next: Cell::new(1),
         }
     }
@@ -108,6 +112,7 @@ impl Desk {
         self.writer
             .borrow_mut()
             .take_if(|writer| writer.number == number);
+        self.standing.agent(self.writer.borrow().is_some());
         drop(out);
         let _ = writing.await;
     }
@@ -197,7 +202,11 @@ impl Desk {
             ToEngine::Hello { .. } | ToEngine::Inspect {} => return None,
         };
         self.asks.send(ask).await.ok()?;
-        answered.await.ok()
+        let said = answered.await.ok()?;
+        if matches!(said, FromEngine::Ack { .. }) {
+            self.standing.acked();
+        }
+        Some(said)
     }
 
     /// Accepts no more, and returns when nothing is open any more or the time is over.
@@ -216,6 +225,7 @@ impl Desk {
 
     fn take_over(&self, writer: Writer) {
         let before = self.writer.borrow_mut().replace(writer);
+        self.standing.agent(true);
         if let Some(before) = before
             && !self.is_writer(before.number)
         {

@@ -15,6 +15,7 @@ mod said;
 mod saver;
 mod socket;
 mod sockets;
+mod standing;
 mod start;
 mod state;
 mod watchdog;

@@ -3,9 +3,10 @@
 use weft_model::frame::{FromEngine, SCHEMA};
 
 use super::sockets::BindError;
-use crate::observe::{Gauges, Scraped};
+use super::standing::Standing;
+use crate::observe::{Gauges, Scraped, ServiceGauges};
 use crate::worker::Handle;
-use crate::world::World;
+use crate::world::{Cluster, World};
 
 /// What `welcome` says of a world.
 pub(crate) fn welcome(world: &World) -> FromEngine {
@@ -20,17 +21,41 @@ pub(crate) fn welcome(world: &World) -> FromEngine {
 }
 
 /// What a scrape needs to know of a world.
-pub(crate) fn gauges(world: &World) -> Gauges {
+pub(crate) fn gauges(world: &World, standing: &Standing) -> Gauges {
     Gauges {
         generation: world.generation,
         policy: world.policy,
         registry: world.registry,
         draining: world.draining,
+        age: standing.age().map(|age| age.as_secs_f64()),
+        agent: standing.has_agent(),
+        services: world
+            .services
+            .values()
+            .map(|service| towards(&service.cluster))
+            .collect(),
+        own: Vec::new(),
         certificates: world
             .tls
             .certificates()
             .map(|(name, facts)| (name.to_owned(), facts.not_after))
             .collect(),
+    }
+}
+
+fn towards(cluster: &Cluster) -> ServiceGauges {
+    let (requests, retries) = cluster.budget.under_way();
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let capacity = &cluster.capacity;
+    ServiceGauges {
+        name: cluster.name.to_string(),
+        requests: requests.into(),
+        retries: retries.into(),
+        capacity: [&capacity.connections, &capacity.pending, &capacity.requests]
+            .map(|limit| (limit.open().into(), limit.most().into())),
+        usable: count(cluster.members.usable()),
+        ejected: count(cluster.members.ejected()),
+        known: count(cluster.members.list().len()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
@@ -19,8 +19,10 @@ use super::core::Core;
 use super::disk::Disk;
 use super::saver;
 use super::socket::Door;
+use super::standing::Standing;
 use super::watchdog;
 use crate::config::Config;
+use crate::observe::Caps;
 use crate::worker::{Handle, News, moment, spawn};
 use crate::world::World;
 
@@ -33,6 +35,9 @@ pub(crate) struct StartError {
 
 /// Requests that may wait for the core.
 const QUEUE: usize = 64;
+
+/// Scrapes that are written at once.
+const SCRAPES: usize = 2;
 
 /// After a signal, open requests get this long.
 const BRIEFLY: Duration = Duration::from_secs(5);
@@ -63,17 +68,21 @@ async fn serve(config: &Config) -> Result<(), StartError> {
 
     let empty = Arc::new(World::empty());
     let (news, mut heard) = mpsc::unbounded_channel();
-    let workers =
-        (0..config.worker_count()).map(|index| spawn(index, Arc::clone(&empty), news.clone()));
+    let caps = Arc::<Caps>::default();
+    let workers = (0..config.worker_count())
+        .map(|index| spawn(index, Arc::clone(&empty), news.clone(), Arc::clone(&caps)));
     let workers: Arc<[Handle]> = workers
         .collect::<io::Result<_>>()
         .map_err(|error| StartError::new("the workers", error))?;
     let (latest, look) = watch::channel(empty);
     let serving = Arc::new(AtomicBool::new(false));
+    let standing = Arc::new(Standing::new());
     let admin = Admin {
         workers: Arc::clone(&workers),
         latest: look.clone(),
         serving: Arc::clone(&serving),
+        standing: Arc::clone(&standing),
+        scrapes: Arc::new(Semaphore::new(SCRAPES)),
     };
     spawn_local(admin.serve(admin_listener));
 
@@ -85,7 +94,12 @@ async fn serve(config: &Config) -> Result<(), StartError> {
         .map_err(|error| StartError::new("the saving thread", error))?;
     let (asks, asked) = mpsc::channel(QUEUE);
     let core = spawn_local(core.run(asked));
-    let desk = Rc::new(Desk::new(asks, look.clone(), Arc::clone(&workers)));
+    let desk = Rc::new(Desk::new(
+        asks,
+        look.clone(),
+        Arc::clone(&workers),
+        standing,
+    ));
     let listening = Rc::clone(&desk);
     spawn_local(async move {
         while let Some(news) = heard.recv().await {

@@ -37,7 +37,7 @@ pub(super) async fn forward(
     connection: &mut Connection,
     worker: &Worker,
     scratch: &mut Scratch,
-    plan: Forward,
+    plan: &Forward,
     started: Instant,
 ) -> End {
     let Some(_permit) = plan.cluster.capacity.requests.acquire() else {
@@ -48,7 +48,7 @@ pub(super) async fn forward(
         return answer(connection, worker, scratch, &Answer::from(&error)).await;
     };
     let _deposit = plan.cluster.budget.deposit();
-    prepare_request(connection, worker, scratch, &plan);
+    prepare_request(connection, worker, scratch, plan);
     let mut upload = Upload {
         relay: Relay::new(scratch.request.framing(), plan.max_body),
         done: None,
@@ -56,16 +56,17 @@ pub(super) async fn forward(
     if scratch.request.framing() == Framing::None {
         upload.done = Some(started);
     }
-    Tries {
+    let mut tries = Tries {
         worker,
-        plan: &plan,
+        plan,
         upload,
         failed: Vec::new(),
         retries: 0,
         withdrawal: None,
-    }
-    .run(connection, scratch)
-    .await
+    };
+    let end = tries.run(connection, scratch).await;
+    scratch.trail.moved.0 = tries.upload.relay.moved();
+    end
 }
 
 /// The state of a request over its tries.
@@ -81,7 +82,7 @@ struct Tries<'a> {
 // === impl Tries ===
 
 impl Tries<'_> {
-    async fn run(mut self, connection: &mut Connection, scratch: &mut Scratch) -> End {
+    async fn run(&mut self, connection: &mut Connection, scratch: &mut Scratch) -> End {
         let mut fresh = false;
         loop {
             let place = match self.place() {
@@ -93,6 +94,7 @@ impl Tries<'_> {
                 Ok(end) => return end,
                 Err(failed) => failed,
             };
+            scratch.trail.missed(&failed.error);
             let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
             match self
                 .plan

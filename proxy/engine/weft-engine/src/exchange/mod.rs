@@ -7,9 +7,12 @@ mod fields;
 mod follow;
 mod forward;
 mod reach;
+mod record;
 mod request;
 mod respond;
 mod trace;
+
+pub(crate) use self::record::Trail;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -22,10 +25,11 @@ use weft_http1::{Framing, Method, Reject, Side, Step, Version};
 
 use self::decide::{Ask, Asker, Decision, Plan, decide};
 use self::forward::forward;
+use self::record::{Named, record};
 use crate::h1::{Answer, Connection, Fate, Plain, Scratch, Then, Wire};
 use crate::h2::is_grpc;
 use crate::io::Deadline;
-use crate::observe::{Label, RequestKey};
+use crate::observe::Label;
 use crate::worker::Worker;
 
 /// From the first byte of a head to its last.
@@ -95,19 +99,24 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
         decide(&ask, &mut scratch.request)
     };
     let method = scratch.request.method();
+    let mut forwarded = None;
     let end = match plan {
-        Ok(Plan::Forward(plan)) => forward(connection, worker, scratch, plan, started).await,
+        Ok(Plan::Forward(plan)) => {
+            let end = forward(connection, worker, scratch, &plan, started).await;
+            forwarded = Some(plan);
+            end
+        }
         Ok(Plan::Answer(said)) => answer(connection, worker, scratch, &said).await,
         Err(error) => answer(connection, worker, scratch, &Answer::from(&error)).await,
     };
-    count(
-        connection,
-        worker,
-        (source, destination, route),
+    let named = Named {
+        source,
+        destination,
+        route,
         method,
-        end,
-        started,
-    );
+        plan: forwarded.as_ref(),
+    };
+    record(connection, worker, scratch, &named, end, started);
     end.fate
 }
 
@@ -187,14 +196,14 @@ async fn refuse(
         }
         Wire::H2(_) => tell(connection, scratch, &said).await,
     };
-    count(
-        connection,
-        worker,
-        (Label::NONE, Label::NONE, Label::NONE),
-        Method::Other,
-        end,
-        started,
-    );
+    let named = Named {
+        source: Label::NONE,
+        destination: Label::NONE,
+        route: Label::NONE,
+        method: Method::Other,
+        plan: None,
+    };
+    record(connection, worker, scratch, &named, end, started);
     end.fate
 }
 
@@ -289,26 +298,4 @@ fn then(connection: &Connection, worker: &Worker, scratch: &Scratch, must_close:
     } else {
         Then::Go
     }
-}
-
-fn count(
-    connection: &mut Connection,
-    worker: &Worker,
-    (source, destination, route): (Label, Label, Label),
-    method: Method,
-    end: End,
-    started: Instant,
-) {
-    let key = RequestKey {
-        direction: connection.direction,
-        source,
-        destination,
-        route,
-        method,
-        code: end.code,
-        reason: end.reason,
-    };
-    worker
-        .requests
-        .count(key, started.elapsed(), &mut connection.last);
 }

@@ -180,7 +180,7 @@ async fn open(
     let (stream, life) = connect(address, secure, within.saturating_duration_since(now))
         .await
         .map_err(|error| unconnected(goal, error, address))?;
-    worker.counters.event(Event::Connected);
+    worker.counters.connected(stream.is_resumed());
     Ok(Opened {
         stream,
         life,

@@ -34,6 +34,7 @@ pub(super) fn prepare(
     let Scratch {
         request: head,
         lines,
+        trail,
         ..
     } = scratch;
     lines.clear();
@@ -55,6 +56,7 @@ pub(super) fn prepare(
     lines.extend_from_slice(b"traceparent: ");
     let received = fields.get(FieldId::Traceparent);
     let goes_on = received.is_some_and(trace::is_traceparent);
+    trail.trace = Some(lines.len());
     trace::traceparent(lines, received, rng);
     lines.extend_from_slice(if connection.wire.is_http2() {
         b"\r\nvia: 2 weft\r\n"

@@ -19,6 +19,7 @@ use super::{CLIENT_LEFT, End, answer, then};
 use crate::h1::{Answer, Connection, Fate, Scratch, Then, Wire};
 use crate::h2::{append, append_fields, append_lines};
 use crate::io::{Bounds, Side, Tunnel};
+use crate::observe::Open;
 use crate::relay::{Relay, RelayError};
 use crate::tls::Role;
 use crate::upstream::{self, Upstream};
@@ -91,7 +92,9 @@ pub(super) async fn respond(
     );
     let idle = answered.plan.cluster.traffic.stream_idle;
     let end = |reason, fate| End { code, reason, fate };
-    match pump(connection, &mut upstream, scratch, upload, &mut relay, idle).await {
+    let moved = pump(connection, &mut upstream, scratch, upload, &mut relay, idle).await;
+    scratch.trail.moved.1 = relay.moved();
+    match moved {
         Moved::Whole => {}
         Moved::ClientLeft => {
             return End {
@@ -153,7 +156,8 @@ async fn pump(
     idle: Duration,
 ) -> Moved {
     connection.bound(upstream.ends());
-    connection.deadline.set(Instant::now() + idle);
+    let began = scratch.trail.head.unwrap_or_else(Instant::now);
+    connection.deadline.set(began + idle);
     let mut upload_broken = false;
     let moved = poll_fn(|cx| {
         let (Some(source), Some(sink)) = (
@@ -300,6 +304,8 @@ async fn switch(
         reason: None,
         fate: Fate::Abort,
     };
+    let counters = &answered.worker.counters;
+    let _open = counters.opened(Open::Tunnel, connection.direction);
     let Connection {
         wire,
         deadline,

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use weft_http1::{RequestHead, ResponseHead};
 
 use super::Replay;
+use crate::exchange::Trail;
 use crate::io::Output;
 
 /// How many a thread keeps.
@@ -28,6 +29,8 @@ pub(crate) struct Scratch {
     pub(crate) lines: Vec<u8>,
     /// The request's body, for a retry.
     pub(crate) replay: Replay,
+    /// What was learned of the request on its way.
+    pub(crate) trail: Trail,
 }
 
 thread_local! {
@@ -50,6 +53,7 @@ impl Scratch {
         self.down.clear();
         self.up.clear();
         self.lines.clear();
+        self.trail.clear();
         self.replay.start(None);
         if self.down.staged.capacity() > LARGEST || self.up.staged.capacity() > LARGEST {
             return;

@@ -23,7 +23,7 @@ use super::{Call, head, limits};
 use crate::exchange::exchange_call;
 use crate::h1::{Connection, MESH_IDLE, PUBLIC_IDLE, Scratch};
 use crate::io::{Deadline, Input, Stream};
-use crate::observe::{Direction, Event};
+use crate::observe::{self, Direction, Event, Opened};
 use crate::worker::{Peer, Worker};
 use crate::world::Service;
 
@@ -39,7 +39,10 @@ pub(crate) struct Client {
 }
 
 /// Requests under way on one connection.
-struct Open(Rc<Cell<usize>>);
+struct Open(
+    Rc<Cell<usize>>,
+    #[expect(dead_code, reason = "held")] Opened,
+);
 
 /// What happened on a connection.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
@@ -116,7 +119,10 @@ async fn run(mut streams: Streams<Wire, Bytes>, client: &Client, worker: &Rc<Wor
         match happened.await {
             Happened::Came(request, respond) => {
                 idle_until = Instant::now() + idle;
-                let open = Open::new(&open);
+                let opened = worker
+                    .counters
+                    .opened(observe::Open::Stream, client.direction);
+                let open = Open::new(&open, opened);
                 spawn_local(one(
                     request,
                     respond,
@@ -223,9 +229,9 @@ impl Client {
 // === impl Open ===
 
 impl Open {
-    fn new(count: &Rc<Cell<usize>>) -> Self {
+    fn new(count: &Rc<Cell<usize>>, opened: Opened) -> Self {
         count.set(count.get() + 1);
-        Self(Rc::clone(count))
+        Self(Rc::clone(count), opened)
     }
 }
 

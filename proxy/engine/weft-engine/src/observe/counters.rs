@@ -1,5 +1,6 @@
 //! Everything else that is counted: small tables of fixed words.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use weft_http1::Reject;
@@ -16,7 +17,27 @@ pub(crate) struct Counters {
     events: [AtomicU64; Event::ALL.len()],
     tls: [[AtomicU64; TlsReason::ALL.len()]; DIRECTIONS],
     rejects: Box<[[AtomicU64; 2]]>,
-    connections: [AtomicU64; DIRECTIONS],
+    handshakes: [[AtomicU64; 2]; DIRECTIONS],
+    open: [[AtomicU64; DIRECTIONS]; Open::ALL.len()],
+}
+
+/// What is open, and counted while it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Open {
+    /// A connection of a client.
+    Connection,
+    /// A stream of HTTP/2 on one.
+    Stream,
+    /// A connection whose bytes are only carried: of a tcp service, or after an upgrade.
+    Tunnel,
+}
+
+/// Counts something while it is open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    counters: Arc<Counters>,
+    what: Open,
+    direction: Direction,
 }
 
 /// What is counted without further labels.
@@ -88,7 +109,8 @@ impl Default for Counters {
             events: Default::default(),
             tls: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             rejects: Reject::ALL.iter().map(|_| Default::default()).collect(),
-            connections: Default::default(),
+            handshakes: Default::default(),
+            open: Default::default(),
         }
     }
 }
@@ -109,19 +131,35 @@ impl Counters {
         add(&self.rejects[reject as usize][usize::from(response)], 1);
     }
 
-    /// A downstream connection opened.
-    pub(crate) fn opened(&self, direction: Direction) {
-        add(&self.connections[direction as usize], 1);
+    /// A handshake succeeded.
+    pub(crate) fn handshake(&self, direction: Direction, resumed: bool) {
+        add(
+            &self.handshakes[direction as usize][usize::from(resumed)],
+            1,
+        );
     }
 
-    /// A downstream connection ended.
-    pub(crate) fn closed(&self, direction: Direction) {
-        add(&self.connections[direction as usize], 1_u64.wrapping_neg());
+    /// A connection to an upstream was opened; whether its TLS session is an earlier one's, where it has one.
+    pub(crate) fn connected(&self, resumed: Option<bool>) {
+        self.event(Event::Connected);
+        if let Some(resumed) = resumed {
+            self.handshake(Direction::Outbound, resumed);
+        }
+    }
+
+    /// Something is open until that is dropped.
+    pub(crate) fn opened(self: &Arc<Self>, what: Open, direction: Direction) -> Opened {
+        add(&self.open[what as usize][direction as usize], 1);
+        Opened {
+            counters: Arc::clone(self),
+            what,
+            direction,
+        }
     }
 
     /// Downstream connections that are open.
     pub(crate) fn open(&self) -> u64 {
-        self.connections
+        self.open[Open::Connection as usize]
             .iter()
             .fold(0, |sum, count| sum.wrapping_add(count.load(Relaxed)))
     }
@@ -142,6 +180,21 @@ impl Counters {
                 visit(format!("weft_tls_failures_total{labels}"), count);
             }
         }
+        for direction in DIRECTION {
+            for (resumed, count) in ["no", "yes"]
+                .into_iter()
+                .zip(&self.handshakes[direction as usize])
+            {
+                let labels = format!(
+                    "{{direction=\"{}\",resumed=\"{resumed}\"}}",
+                    direction.word()
+                );
+                visit(
+                    format!("weft_tls_handshakes_total{labels}"),
+                    count.load(Relaxed),
+                );
+            }
+        }
         for (reject, counts) in Reject::ALL.iter().zip(&self.rejects) {
             for (side, count) in ["request", "response"].into_iter().zip(counts) {
                 let labels = format!("{{message=\"{side}\",reject=\"{}\"}}", reject.word());
@@ -153,14 +206,44 @@ impl Counters {
         }
     }
 
-    /// Open connections by direction.
-    pub(super) fn connections(&self) -> impl Iterator<Item = (Direction, u64)> {
-        DIRECTION.into_iter().map(|direction| {
-            (
-                direction,
-                self.connections[direction as usize].load(Relaxed),
-            )
+    /// What is open, by direction.
+    pub(super) fn gauge(&self, what: Open) -> impl Iterator<Item = (Direction, u64)> {
+        DIRECTION.into_iter().map(move |direction| {
+            let open = &self.open[what as usize][direction as usize];
+            (direction, open.load(Relaxed))
         })
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    /// All of them, with their metrics.
+    pub(crate) const ALL: [(Self, &'static str, &'static str); 3] = [
+        (
+            Self::Connection,
+            "weft_connections",
+            "Downstream connections that are open.",
+        ),
+        (
+            Self::Stream,
+            "weft_streams",
+            "Streams of HTTP/2 that are open downstream.",
+        ),
+        (
+            Self::Tunnel,
+            "weft_tunnels",
+            "Connections of tcp services, and upgraded ones, that are open.",
+        ),
+    ];
+}
+
+// === impl Opened ===
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let open = &self.counters.open[self.what as usize][self.direction as usize];
+        add(open, 1_u64.wrapping_neg());
     }
 }
 

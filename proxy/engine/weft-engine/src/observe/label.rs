@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{OnceLock, RwLock};
 
-/// So many different names are told apart; what comes later is all called `_other`.
+/// So many different names are told apart; what comes later is all called `overflow`.
 const MOST: usize = 100_000;
 
 /// A name in metrics.
@@ -18,7 +18,7 @@ struct Names {
 fn names() -> &'static RwLock<Names> {
     static NAMES: OnceLock<RwLock<Names>> = OnceLock::new();
     NAMES.get_or_init(|| {
-        let texts: Vec<Box<str>> = vec!["".into(), "_other".into()];
+        let texts: Vec<Box<str>> = vec!["".into(), "overflow".into()];
         let by_text = texts.iter().cloned().zip(0..).collect();
         RwLock::new(Names { by_text, texts })
     })
@@ -31,7 +31,7 @@ impl Label {
     pub(crate) const NONE: Self = Self(0);
 
     /// What is not told apart any more.
-    pub(crate) const OTHER: Self = Self(1);
+    pub(crate) const OVERFLOW: Self = Self(1);
 
     /// The label of a name. Not for the request path.
     pub(crate) fn of(text: &str) -> Self {
@@ -48,7 +48,7 @@ impl Label {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if names.texts.len() >= MOST {
-            return Self::OTHER;
+            return Self::OVERFLOW;
         }
         let next = u32::try_from(names.texts.len()).expect("bounded above");
         let id = *names.by_text.entry(text.into()).or_insert(next);

@@ -1,15 +1,19 @@
 //! What happened, in numbers: each worker counts for itself, a scrape sums.
 
+mod cap;
 mod counters;
+mod exposition;
 mod histogram;
 mod label;
 mod render;
 mod requests;
 mod tunnels;
 
-pub(crate) use counters::{Counters, Event};
+pub(crate) use cap::Caps;
+pub(crate) use counters::{Counters, Event, Open, Opened};
+pub(crate) use exposition::Format;
 pub(crate) use histogram::Histogram;
 pub(crate) use label::Label;
-pub(crate) use render::{Gauges, Scraped, render};
-pub(crate) use requests::{Direction, Fold, Listed, RequestKey, Requests, Series};
+pub(crate) use render::{Gauges, Scraped, ServiceGauges, render};
+pub(crate) use requests::{Direction, Fold, Listed, RequestKey, Requests, Series, Took};
 pub(crate) use tunnels::{ListedTunnels, Meter, TunnelKey, Tunnels};

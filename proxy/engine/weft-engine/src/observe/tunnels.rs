@@ -2,17 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use weft_core::reason::Reason;
 
+use super::cap::Caps;
 use super::histogram::add;
-use super::requests::lock;
+use super::requests::{lock, millis};
 use super::{Direction, Label};
 
-/// So many series one worker counts; whatever comes later is counted with `_other` for its names.
-const MOST: usize = 4096;
+/// So many series are told apart; those that come later are counted together, as `overflow`.
+pub(super) const MOST: usize = 4096;
 
 /// Who carried to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,22 +41,33 @@ pub(crate) struct Meter {
     received: Arc<AtomicU64>,
 }
 
-type Series = (TunnelKey, Counted);
+/// What connections are counted by.
+pub(super) type TunnelSeries = (TunnelKey, Counted);
 
 /// The series of one worker: looked up by it alone, listed for whoever scrapes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tunnels {
-    known: RefCell<HashMap<Series, Arc<AtomicU64>>>,
+    known: RefCell<HashMap<TunnelSeries, Arc<AtomicU64>>>,
+    caps: Arc<Caps>,
     listed: Arc<ListedTunnels>,
 }
 
 /// What a scrape reads.
 #[derive(Debug, Default)]
-pub(crate) struct ListedTunnels(Mutex<Vec<(Series, Arc<AtomicU64>)>>);
+pub(crate) struct ListedTunnels(Mutex<Vec<(TunnelSeries, Arc<AtomicU64>, u64)>>);
 
 // === impl Tunnels ===
 
 impl Tunnels {
+    /// Of one worker among several.
+    pub(crate) fn new(caps: Arc<Caps>) -> Self {
+        Self {
+            known: RefCell::default(),
+            caps,
+            listed: Arc::default(),
+        }
+    }
+
     /// For the thread that scrapes.
     pub(crate) fn listed(&self) -> Arc<ListedTunnels> {
         Arc::clone(&self.listed)
@@ -76,19 +88,18 @@ impl Tunnels {
 
     fn series(&self, key: TunnelKey, what: Counted) -> Arc<AtomicU64> {
         let mut known = self.known.borrow_mut();
-        let full = known.len() >= MOST && !known.contains_key(&(key, what));
-        let bounded = if full {
+        let bounded = if known.contains_key(&(key, what)) || self.caps.tunnels.admits((key, what)) {
+            key
+        } else {
             TunnelKey {
-                source: Label::OTHER,
-                destination: Label::OTHER,
+                source: Label::OVERFLOW,
+                destination: Label::OVERFLOW,
                 ..key
             }
-        } else {
-            key
         };
         let series = known.entry((bounded, what)).or_insert_with(|| {
             let count = Arc::<AtomicU64>::default();
-            lock(&self.listed.0).push(((bounded, what), Arc::clone(&count)));
+            lock(&self.listed.0).push(((bounded, what), Arc::clone(&count), millis()));
             count
         });
         Arc::clone(series)
@@ -98,14 +109,11 @@ impl Tunnels {
 // === impl ListedTunnels ===
 
 impl ListedTunnels {
-    /// Everything there is, as it stands.
-    pub(super) fn each(&self, mut visit: impl FnMut(TunnelKey, Counted, u64)) {
-        for ((key, what), count) in lock(&self.0).iter() {
-            visit(
-                *key,
-                *what,
-                count.load(std::sync::atomic::Ordering::Relaxed),
-            );
+    /// Everything there is as it stands, with the moment it began at in milliseconds since the epoch.
+    pub(super) fn each(&self, mut visit: impl FnMut(TunnelKey, Counted, u64, u64)) {
+        let listed = lock(&self.0).clone();
+        for ((key, what), count, since) in listed {
+            visit(key, what, count.load(Relaxed), since);
         }
     }
 }
@@ -134,7 +142,7 @@ mod tests {
 
     #[test]
     fn bytes_are_counted_while_they_flow_and_ends_by_how_they_were() {
-        let tunnels = Tunnels::default();
+        let tunnels = Tunnels::new(Arc::default());
         let meter = tunnels.meter(key("shop/web"));
         meter.add(3, 5);
         meter.add(4, 0);
@@ -142,7 +150,7 @@ mod tests {
         let mut seen = Vec::new();
         tunnels
             .listed()
-            .each(|_, what, count| seen.push((what, count)));
+            .each(|_, what, count, _| seen.push((what, count)));
         assert_eq!(
             seen,
             [
@@ -155,13 +163,17 @@ mod tests {
 
     #[test]
     fn series_are_bounded_and_what_comes_later_is_counted_together() {
-        let tunnels = Tunnels::default();
+        let tunnels = Tunnels::new(Arc::default());
         for n in 0..MOST + 10 {
             tunnels.count(key(&format!("tunnel/n{n}")), "done", None);
         }
         let mut others = 0;
-        tunnels.listed().each(|key, _, count| {
-            others += if key.source == Label::OTHER { count } else { 0 };
+        tunnels.listed().each(|key, _, count, _| {
+            others += if key.source == Label::OVERFLOW {
+                count
+            } else {
+                0
+            };
         });
         assert_eq!(others, 10);
     }

@@ -99,6 +99,11 @@ impl Relay {
         self.ended
     }
 
+    /// Bytes of the body that were taken so far.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved
+    }
+
     /// Whether anything moved since it was asked last.
     pub(crate) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.progressed)

@@ -13,7 +13,7 @@ use weft_model::section::Decision;
 use super::carry::{Carried, carry};
 use super::greeting;
 use crate::io::{Bounds, Input, Stream};
-use crate::observe::{Direction, Event, TunnelKey};
+use crate::observe::{Direction, Event, Open, TunnelKey};
 use crate::upstream::connect;
 use crate::worker::{Peer, Worker};
 use crate::world::Cluster;
@@ -33,6 +33,7 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
             };
             let carried = if say(&mut down, greeting::GO).await.is_ok() {
                 let meter = worker.tunnels.meter(key);
+                let _open = worker.counters.opened(Open::Tunnel, key.direction);
                 let may = |_: &Stream| may_go_on(&peer, worker);
                 carry(down, Input::default(), up, bounds, worker, &meter, may).await
             } else {
@@ -59,7 +60,7 @@ async fn open(peer: &Peer, worker: &Worker) -> Result<(Stream, Arc<Cluster>, Act
     let address = (Ipv4Addr::LOCALHOST, member.endpoint.port).into();
     let connected = connect(address, None, cluster.traffic.connect_timeout).await;
     let (up, _) = connected.map_err(|error| error.explain(&member.endpoint.instance, address))?;
-    worker.counters.event(Event::Connected);
+    worker.counters.connected(up.is_resumed());
     Ok((up, Arc::clone(&cluster), active))
 }
 

@@ -10,7 +10,7 @@ use weft_model::section::Protocol;
 use super::carry::{Carried, carry};
 use super::reach::{Reached, reach};
 use crate::io::{Bounds, Input, Stream};
-use crate::observe::{Direction, Label, TunnelKey};
+use crate::observe::{Direction, Label, Open, TunnelKey};
 use crate::tls::Role;
 use crate::worker::Worker;
 use crate::world::{Caller, Place, World};
@@ -91,6 +91,7 @@ async fn through(down: Stream, reached: Reached, call: &Call, worker: &Worker) -
         believed
     };
     let meter = worker.tunnels.meter(call.key());
+    let _open = worker.counters.opened(Open::Tunnel, call.direction);
     let carried = carry(down, Input::default(), up, bounds, worker, &meter, believed).await;
     drop(held);
     carried

@@ -129,7 +129,7 @@ impl<'a> Plan<'a> {
         let connected = connect(endpoint.address, secure, patience).await;
         let (mut up, life) = connected.map_err(blamed)?;
         let expires = life.map(|life| life.end);
-        self.worker.counters.event(Event::Connected);
+        self.worker.counters.connected(up.is_resumed());
         if outside {
             return Ok((up, expires));
         }

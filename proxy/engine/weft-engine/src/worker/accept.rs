@@ -13,7 +13,7 @@ use super::handshake::{inbound, public};
 use crate::h1::serve;
 use crate::h2::Client;
 use crate::io::{Stream, tune};
-use crate::observe::{Direction, Event};
+use crate::observe::{Direction, Event, Open, Opened};
 use crate::tcp::{self, Call, outbound};
 use crate::tls::ALPN_TCP;
 use crate::world::Place;
@@ -22,7 +22,11 @@ use crate::world::Place;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// An open downstream connection, counted until dropped.
-struct Counted(Rc<Worker>, Direction);
+struct Counted(
+    Rc<Worker>,
+    Direction,
+    #[expect(dead_code, reason = "held")] Opened,
+);
 
 /// Accepts until aborted.
 pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: Rc<Worker>) {
@@ -54,7 +58,7 @@ pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: R
 }
 
 async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted: Counted) {
-    let Counted(worker, direction) = &counted;
+    let Counted(worker, direction, _) = &counted;
     if tune(&stream).is_err() {
         return;
     }
@@ -72,6 +76,11 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
             .await
             .map(|stream| (stream, None)),
     };
+    if let Ok((stream, _)) = &opened
+        && let Some(resumed) = stream.is_resumed()
+    {
+        worker.counters.handshake(*direction, resumed);
+    }
     match opened {
         Ok((stream, Some(mesh))) if stream.alpn() == Some(ALPN_TCP) => {
             Box::pin(tcp::inbound(stream, mesh, worker)).await;
@@ -105,13 +114,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 
 impl Counted {
     fn new(worker: &Rc<Worker>, direction: Direction) -> Self {
-        worker.counters.opened(direction);
-        Self(Rc::clone(worker), direction)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.counters.closed(self.1);
+        let opened = worker.counters.opened(Open::Connection, direction);
+        Self(Rc::clone(worker), direction, opened)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use thread::{Command, Handle, spawn};
 
 use self::balance::Balances;
 use crate::h1::ReplayBudget;
-use crate::observe::{Counters, Event, Requests, Tunnels};
+use crate::observe::{Caps, Counters, Event, Requests, Tunnels};
 use crate::upstream::{Links, Pool};
 use crate::world::{Cluster, Place, Subset, World};
 
@@ -76,7 +76,12 @@ pub(crate) fn moment(now: Instant) -> Moment {
 // === impl Worker ===
 
 impl Worker {
-    fn new(world: Arc<World>, counters: Arc<Counters>, news: UnboundedSender<News>) -> Self {
+    fn new(
+        world: Arc<World>,
+        counters: Arc<Counters>,
+        news: UnboundedSender<News>,
+        caps: &Arc<Caps>,
+    ) -> Self {
         let pool = Pool::default();
         pool.show(world.tls.identities.values().map(|identity| identity.id));
         Self {
@@ -87,8 +92,8 @@ impl Worker {
             links: Links::default(),
             rng: RefCell::new(SmallRng::from_os_rng()),
             counters,
-            requests: Requests::default(),
-            tunnels: Tunnels::default(),
+            requests: Requests::new(Arc::clone(caps)),
+            tunnels: Tunnels::new(Arc::clone(caps)),
             replay: Rc::default(),
             balances: RefCell::default(),
             news,

@@ -15,7 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::accept::accept;
 use super::{News, Worker};
-use crate::observe::{Counters, Listed, ListedTunnels, Scraped};
+use crate::observe::{Caps, Counters, Listed, ListedTunnels, Scraped};
 use crate::world::World;
 
 /// What the control thread asks of a worker.
@@ -57,6 +57,7 @@ pub(crate) fn spawn(
     index: usize,
     world: Arc<World>,
     news: UnboundedSender<News>,
+    caps: Arc<Caps>,
 ) -> io::Result<Handle> {
     let (commands, inbox) = unbounded_channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -71,7 +72,7 @@ pub(crate) fn spawn(
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
         };
-        let worker = Rc::new(Worker::new(world, own_counters, news));
+        let worker = Rc::new(Worker::new(world, own_counters, news, &caps));
         if tell
             .send(Ok((worker.requests.listed(), worker.tunnels.listed())))
             .is_ok()

@@ -26,6 +26,7 @@ impl Tries<'_> {
         let cluster = &self.plan.cluster;
         let member = &cluster.members.list()[place.member()];
         let _active = member.state.begin();
+        scratch.trail.tried(place.member());
         let began = Instant::now();
         let remaining = self.remaining();
         let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
@@ -68,7 +69,10 @@ impl Tries<'_> {
             replayable: scratch.replay.kept().is_some(),
         };
         match outcome {
-            Ok(()) => self.judge_head(scratch, tried, place, began, head)?,
+            Ok(()) => {
+                scratch.trail.head = Some(Instant::now());
+                self.judge_head(scratch, tried, place, began, head)?;
+            }
             Err(Trouble::Downstream(error)) => {
                 return Ok(self.downstream(connection, scratch, error).await);
             }

@@ -1,0 +1,135 @@
+//! What is under way towards each service, and what bounds it. Read when somebody scrapes; nothing is counted for it.
+
+use super::super::exposition::{Exposition, Kind, escaped};
+
+/// So many services stand for themselves; those behind them in the order of names are summed as `overflow`.
+const MOST: usize = 1_000;
+
+/// One service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServiceGauges {
+    /// `ns/service`
+    pub(crate) name: String,
+    /// Under way.
+    pub(crate) requests: u64,
+    /// Of these, retries.
+    pub(crate) retries: u64,
+    /// Against its capacity: connections, waiting requests, requests; each with its bound, 0 where there is none.
+    pub(crate) capacity: [(u64, u64); 3],
+    /// Instances that may get requests as far as the registry says.
+    pub(crate) usable: u64,
+    /// Of these, ejected.
+    pub(crate) ejected: u64,
+    /// All that are known.
+    pub(crate) known: u64,
+}
+
+const BOUNDED: [&str; 3] = ["connections", "pending", "requests"];
+
+/// Writes all of them.
+pub(super) fn write(out: &mut Exposition, services: &[ServiceGauges]) {
+    let mut shown: Vec<ServiceGauges> = services.to_vec();
+    shown.sort_by(|one, other| one.name.cmp(&other.name));
+    if shown.len() > MOST {
+        let mut rest = ServiceGauges {
+            name: "overflow".to_owned(),
+            ..ServiceGauges::default()
+        };
+        shown.drain(MOST..).for_each(|one| rest.add(&one));
+        shown.push(rest);
+    }
+    let labelled: Vec<_> = shown
+        .iter()
+        .map(|one| (format!("destination=\"{}\"", escaped(&one.name)), one))
+        .collect();
+    let mut gauge = |name: &str, help: &str, value: fn(&ServiceGauges) -> u64| {
+        out.family(name, Kind::Gauge, help);
+        for (labels, one) in &labelled {
+            out.sample(name, labels, value(one));
+        }
+    };
+    gauge(
+        "weft_requests_active",
+        "Requests that are under way to a service.",
+        |one| one.requests,
+    );
+    gauge(
+        "weft_retries_active",
+        "Of these, retries: what its budget bounds.",
+        |one| one.retries,
+    );
+    for (name, help, place) in [
+        (
+            "weft_capacity_used",
+            "What is open against a service's capacity.",
+            0,
+        ),
+        ("weft_capacity_limit", "A service's capacity; 0 is none.", 1),
+    ] {
+        out.family(name, Kind::Gauge, help);
+        for (labels, one) in &labelled {
+            for (of, bound) in BOUNDED.into_iter().zip(one.capacity) {
+                let value = [bound.0, bound.1][place];
+                out.sample(name, &format!("{labels},of=\"{of}\""), value);
+            }
+        }
+    }
+    out.family(
+        "weft_endpoints",
+        Kind::Gauge,
+        "Instances of a service: in use, ejected, and not to be used as the registry says.",
+    );
+    for (labels, one) in &labelled {
+        let in_use = one.usable.saturating_sub(one.ejected);
+        let unusable = one.known.saturating_sub(one.usable);
+        for (state, count) in [
+            ("in_use", in_use),
+            ("ejected", one.ejected),
+            ("unusable", unusable),
+        ] {
+            out.sample(
+                "weft_endpoints",
+                &format!("{labels},state=\"{state}\""),
+                count,
+            );
+        }
+    }
+}
+
+// === impl ServiceGauges ===
+
+impl ServiceGauges {
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.retries += other.retries;
+        for (sum, one) in self.capacity.iter_mut().zip(other.capacity) {
+            *sum = (sum.0 + one.0, sum.1 + one.1);
+        }
+        self.usable += other.usable;
+        self.ejected += other.ejected;
+        self.known += other.known;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::exposition::Format;
+    use super::*;
+
+    #[test]
+    fn services_beyond_the_bound_are_summed() {
+        let one = |n: usize| ServiceGauges {
+            name: format!("shop/s{n:05}"),
+            requests: 1,
+            ..ServiceGauges::default()
+        };
+        let mut out = Exposition::new(Format::Prometheus);
+        write(&mut out, &(0..MOST + 7).map(one).collect::<Vec<_>>());
+        let text = out.finish();
+        let active = text
+            .lines()
+            .filter(|line| line.starts_with("weft_requests_active{"));
+        assert_eq!(active.count(), MOST + 1);
+        assert!(text.contains("weft_requests_active{destination=\"overflow\"} 7\n"));
+    }
+}
