@@ -76,6 +76,7 @@ pub(super) fn record(
 impl Trail {
     /// Another try goes to a member.
     pub(super) fn tried(&mut self, member: usize) {
+        self.head = None;
         self.tries += 1;
         self.member = Some(member);
     }
