@@ -116,7 +116,8 @@ def test_what_the_engine_serves_and_is_made_of_stands_there(mesh: Mesh) -> None:
     ask(mesh.outbound(), get("/"), b"GET")
     plain = families(mesh.engine)
     build = plain["weft_build_info"].samples[0].labels
-    assert build["version"] and build["schema"]
+    assert build["version"]
+    assert build["schema"]
     ends = {one.labels["identity"]: one.value for one in plain["weft_certificate_end_seconds"].samples}
     assert ends.keys() == {"default/web", "default/api", "default/guarded", "gateway:edge"}
     assert all(time.time() < end < time.time() + 2 * 3600 for end in ends.values())
@@ -125,7 +126,11 @@ def test_what_the_engine_serves_and_is_made_of_stands_there(mesh: Mesh) -> None:
     served = mesh.hosts[0].writer.client.served
     assert served is not None
     assert plain["weft_policy_revision"].samples[0].value == served.policy
-    states = {one.labels["state"]: one.value for one in plain["weft_endpoints"].samples if one.labels["destination"] == "default/api"}
+    states = {
+        one.labels["state"]: one.value
+        for one in plain["weft_endpoints"].samples
+        if one.labels["destination"] == "default/api"
+    }
     assert states == {"in_use": 1, "ejected": 0, "unusable": 0}
     assert plain["process_resident_memory_bytes"].samples[0].value > 1_000_000
     assert plain["process_cpu_seconds"].samples[0].value > 0
