@@ -33,6 +33,7 @@ def edge(name: str, gateway: Gateway, *, labels: Mapping[str, str], address: str
             routes=gateway.routes,
             trust_forwarded_from=gateway.trust_forwarded_from,
             max_body=gateway.max_body,
+            limits=gateway.limits,
         ),
     )
 

@@ -1,7 +1,8 @@
 """Documents to compiled rules: a pure function of what is stored and of what services there are.
 
 Same input, same bytes. A change of one document leaves what is compiled for services it does not name untouched. Nothing
-raises for what a document says: it yields diagnostics, and what was in force stays (`policy.selection`).
+raises for what a document says: it yields diagnostics, and what was in force stays (`policy.selection`). The time is an
+argument, and decides only which faults are refused as ending too late, and which are told to be over.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from policy import access, compiled, gateways, routes
+from policy import access, compiled, durations, gateways, routes
+from policy import limits as limiting
 from policy.defaults import base_of
 from policy.defaults import mesh as compile_mesh
 from policy.diagnostics import Diagnostic, diagnostic
 from policy.documents import Document, target_of
 from policy.documents.access import AccessSpec
 from policy.documents.defaults import DefaultsSpec
+from policy.documents.faults import FaultSpec
 from policy.documents.gateway import GatewaySpec
+from policy.documents.limit import LimitSpec
 from policy.documents.route import RouteSpec
 from policy.documents.traffic import TrafficSpec
 from policy.records import DocumentStatus
@@ -51,20 +55,28 @@ class Compilation:
     mesh: compiled.Mesh
     statuses: Mapping[DocumentKey, DocumentStatus]
     accepted: tuple[Stored, ...]
+    next_end: float | None = None
+    """When the next fault ends, in seconds since the epoch: what is told of it changes then."""
 
 
-def compile_documents(documents: Sequence[Stored], services: Mapping[ServiceName, ServiceFacts]) -> Compilation:
-    """Compile all of `documents` for a mesh in which `services` are registered."""
-    choices = select(documents)
+def compile_documents(
+    documents: Sequence[Stored], services: Mapping[ServiceName, ServiceFacts], *, now: float | None = None
+) -> Compilation:
+    """Compile all of `documents` for a mesh in which `services` are registered.
+
+    `now`: seconds since the epoch; without it no fault is refused or told to be over.
+    """
+    choices = select(documents, now=now)
     sorted_out = _SortedOut.of(choices)
     settings = compile_mesh(sorted_out.defaults)
-    compiler = _Compiler(sorted_out, settings, services)
+    compiler = _Compiler(sorted_out, settings, services, now)
     return Compilation(
         services={service: compiler.service(service) for service in sorted(sorted_out.named)},
         gateways={name: compiler.gateway(name) for name in sorted(sorted_out.gateways)},
         mesh=settings,
         statuses={choice.stored.key: compiler.status(choice) for choice in choices},
         accepted=tuple(choice.stored for choice in choices if choice.state == "accepted"),
+        next_end=min(sorted_out.ends(after=now or 0.0), default=None),
     )
 
 
@@ -76,6 +88,9 @@ class _SortedOut:
     traffic: dict[ServiceName, TrafficSpec] = field(default_factory=dict)
     routes: dict[ServiceName, list[tuple[str, RouteSpec]]] = field(default_factory=lambda: defaultdict(list))
     access: dict[ServiceName, list[tuple[str, AccessSpec]]] = field(default_factory=lambda: defaultdict(list))
+    limits: dict[ServiceName, list[tuple[str, LimitSpec]]] = field(default_factory=lambda: defaultdict(list))
+    faults: dict[ServiceName, list[tuple[str, FaultSpec]]] = field(default_factory=lambda: defaultdict(list))
+    edge_limits: dict[str, list[tuple[str, LimitSpec]]] = field(default_factory=lambda: defaultdict(list))
     gateways: dict[str, GatewaySpec] = field(default_factory=dict)
     edge_routes: dict[str, list[tuple[str, str, RouteSpec]]] = field(default_factory=lambda: defaultdict(list))
     closed: set[ServiceName] = field(default_factory=set)
@@ -101,6 +116,12 @@ class _SortedOut:
                 self.traffic[ServiceName(key.namespace, spec.service)] = spec
             case AccessSpec():
                 self.access[ServiceName(key.namespace, spec.service)].append((key.name, spec))
+            case LimitSpec(service=str() as service):
+                self.limits[ServiceName(key.namespace, service)].append((key.name, spec))
+            case LimitSpec():
+                self.edge_limits[str(spec.gateway)].append((key.name, spec))
+            case FaultSpec():
+                self.faults[ServiceName(key.namespace, spec.service)].append((key.name, spec))
             case RouteSpec(service=str() as service):
                 self.routes[ServiceName(key.namespace, service)].append((key.name, spec))
             case RouteSpec():
@@ -109,7 +130,12 @@ class _SortedOut:
     @property
     def named(self) -> set[ServiceName]:
         """The services some document in force is about."""
-        return {*self.traffic, *self.routes, *self.access, *self.closed}
+        return {*self.traffic, *self.routes, *self.access, *self.limits, *self.faults, *self.closed}
+
+    def ends(self, *, after: float) -> Iterable[float]:
+        """When faults end, in seconds since the epoch."""
+        ends = (spec.until / 1_000 for faults in self.faults.values() for _, spec in faults)
+        return (end for end in ends if end > after)
 
 
 def closed_by(choice: Choice) -> ServiceName | None:
@@ -125,6 +151,7 @@ class _Compiler:
     documents: _SortedOut
     settings: compiled.Mesh
     services: Mapping[ServiceName, ServiceFacts]
+    now: float | None
 
     def traffic_of(self, service: ServiceName) -> compiled.Traffic:
         base = base_of(self.settings, service.namespace).traffic
@@ -135,7 +162,8 @@ class _Compiler:
         facts = self.services.get(service)
         traffic = self.traffic_of(service)
         protocol = facts.protocol if facts else Protocol.HTTP
-        documents = self.documents.routes.get(service, ()) if protocol is not Protocol.TCP else ()
+        requests = protocol is not Protocol.TCP
+        documents = self.documents.routes.get(service, ()) if requests else ()
         return compiled.Service(
             protocol=protocol.value,
             routes=routes.of_service(service, documents, traffic),
@@ -145,7 +173,13 @@ class _Compiler:
                 namespace=service.namespace,
                 default=base_of(self.settings, service.namespace).access,
                 closed=service in self.documents.closed,
-                requests=protocol is not Protocol.TCP,
+                requests=requests,
+            ),
+            limits=limiting.limits(
+                self.documents.limits.get(service, ()), namespace=service.namespace, requests=requests
+            ),
+            faults=limiting.faults(
+                self.documents.faults.get(service, ()), namespace=service.namespace, requests=requests
             ),
         )
 
@@ -158,6 +192,7 @@ class _Compiler:
                 traffic_of=self.traffic_of,
                 base_of=lambda namespace: base_of(self.settings, namespace).traffic,
             ),
+            limits=limiting.limits(self.documents.edge_limits.get(name, ()), namespace=MESH_NAMESPACE),
             max_body=(defaults.gateway.max_body or 0) if defaults and defaults.gateway else 0,
         )
 
@@ -192,11 +227,14 @@ class _Compiler:
             yield document.diagnose("matches_nothing", said, "spec", "service")
         elif service is not None:
             yield from self._request_notes(document, ServiceName(namespace, service))
+        if isinstance(spec, RouteSpec | LimitSpec) and spec.gateway not in (None, *self.documents.gateways):
+            said = f"there is no Gateway {spec.gateway!r} in force in the namespace mesh: the document waits for it"
+            yield document.diagnose("unknown_gateway", said, "spec", "gateway")
         if isinstance(spec, RouteSpec):
-            if spec.gateway is not None and spec.gateway not in self.documents.gateways:
-                said = f"there is no Gateway {spec.gateway!r} in force in the namespace mesh: the route waits for it"
-                yield document.diagnose("unknown_gateway", said, "spec", "gateway")
             yield from self._target_notes(document, spec)
+        if isinstance(spec, FaultSpec) and self.now is not None and spec.until / 1_000 <= self.now:
+            said = f"it ended at {durations.format_moment(spec.until)} and breaks nothing any more"
+            yield document.diagnose("ended", said, "spec", "until")
 
     def _request_notes(self, document: Document, service: ServiceName) -> Iterable[Diagnostic]:
         """What looks at requests of a service that has none."""
@@ -212,6 +250,18 @@ class _Compiler:
                         f"{said} methods or paths could match: the rule matches nobody, and does not open the service"
                     )
                     yield document.diagnose("never_matches", detail, "spec", "rules", index)
+
+        if isinstance(document.spec, LimitSpec):
+            for index, limit in enumerate(document.spec.rules):
+                for place, match in enumerate(limit.match):
+                    if limiting.looks_at_requests(match):
+                        yield document.diagnose(
+                            "never_matches", f"{said} this could match", "spec", "rules", index, "match", place
+                        )
+        if isinstance(document.spec, FaultSpec):
+            for place, match in enumerate(document.spec.match):
+                if limiting.looks_at_requests(match):
+                    yield document.diagnose("never_matches", f"{said} this could match", "spec", "match", place)
 
     def _target_notes(self, document: Document, spec: RouteSpec) -> Iterable[Diagnostic]:
         for index, rule in enumerate(spec.rules):
@@ -242,7 +292,7 @@ def _applies_to(document: Document) -> tuple[str, ...]:
             return ("*" if namespace == MESH_NAMESPACE else f"{namespace}/*",)
         case GatewaySpec():
             return (f"gateway:{document.key.name}",)
-        case RouteSpec(gateway=str() as gateway):
+        case RouteSpec(gateway=str() as gateway) | LimitSpec(gateway=str() as gateway):
             return (f"gateway:{gateway}",)
         case _:
             return (f"{namespace}/{spec.service}",)

@@ -223,13 +223,48 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """One rule of a Limit document: what matches shares a bound, or has one for each caller or client address.
+
+    `rate` in `window_ms`, 0 for none, with `burst` at once; `concurrency` at a time, 0 for none. `scope` mesh: each host
+    that runs the service keeps its share of it.
+    """
+
+    name: str
+    """`<document>/<rule>`"""
+    matches: tuple[Match, ...] = ()
+    by: Literal["everybody", "caller", "address"] = "everybody"
+    rate: int = 0
+    window_ms: int = 1_000
+    burst: int = 1
+    concurrency: int = 0
+    scope: Literal["host", "mesh"] = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One Fault document: what is done to `percent` of the requests that match, until `until_ms` by the engine's clock."""
+
+    name: str
+    """`<namespace>/<document>`"""
+    until_ms: int
+    matches: tuple[Match, ...] = ()
+    percent: float = 100.0
+    delay_ms: int = 0
+    abort: int = 0
+    """A status, or 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """`compiled/service/<ns>/<service>`: routes, traffic and access of one service change together."""
+    """`compiled/service/<ns>/<service>`: routes, traffic, access, limits and faults of one service change together."""
 
     protocol: Literal["http", "http2", "grpc", "tcp"] = "http"
     routes: tuple[Route, ...] = ()
     traffic: Traffic = Traffic()
     access: Access = Access()
+    limits: tuple[Limit, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +296,7 @@ class Gateway:
     routes: tuple[Route, ...] = ()
     trust_forwarded_from: tuple[str, ...] = ()
     max_body: int = 0
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

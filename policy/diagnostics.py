@@ -128,6 +128,8 @@ CODES = _table(
     ("0220", "repeated", "The same name, port or word twice in a list.", "Remove or rename one."),
     ("0221", "reserved_header", "A header that only an engine sets.", "Leave it out: engines set or strip it."),
     ("0222", "unknown_listener", "redirect_to names no other listener of the gateway.", "Name one of the listeners."),
+    ("0223", "bad_rate", "Not a rate.", "Write a whole number and s, m or h: 50/s, 1000/h."),
+    ("0224", "bad_moment", "Not a moment in time.", 'Write it in quotes, with its zone: "2027-01-15T18:00:00Z".'),
     (
         "0301",
         "shadowed",
@@ -177,6 +179,13 @@ CODES = _table(
         "A rule that looks at requests, about a tcp service: its bytes are no requests.",
         "Name callers only, or take the rule away.",
     ),
+    (
+        "0310",
+        "too_far_ahead",
+        "A Fault's end is more than seven days ahead when it is compiled.",
+        "Write an earlier `until`, and apply it again when that has passed.",
+    ),
+    ("0311", "ended", "A Fault's `until` has passed: it breaks nothing any more.", "Delete it."),
 )
 
 

@@ -1,4 +1,4 @@
-"""Lengths of time, shares and sizes as people write them: `250ms`, `15s`, `20%`, `10MB`.
+"""Lengths of time, shares, sizes, rates and moments as people write them: `250ms`, `20%`, `10MB`, `50/s`.
 
 One parser for documents and for the configuration files of every process, so that the same text means the same
 everywhere. A number without a unit is refused rather than guessed.
@@ -7,13 +7,16 @@ everywhere. A number without a unit is refused rather than guessed.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PERCENTAGE = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(B|kB|MB|GB|KiB|MiB|GiB)", re.ASCII)
+_RATE = re.compile(r"(\d{1,9})/(s|m|h)", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 LONGEST = timedelta(days=3_650)
@@ -29,6 +32,26 @@ class InvalidPercentage(ValueError):
     """A text that is no share between 0 % and 100 %."""
 
     code = "invalid_percentage"
+
+
+class InvalidRate(ValueError):
+    """A text that is no number of requests in a time."""
+
+    code = "invalid_rate"
+
+
+class InvalidMoment(ValueError):
+    """A text that is no moment with its time zone."""
+
+    code = "invalid_moment"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so many milliseconds."""
+
+    count: int
+    window_ms: int
 
 
 class InvalidSize(ValueError):
@@ -82,3 +105,30 @@ def size(text: str) -> int:
     if total != int(total) or total > 2**62:
         raise InvalidSize(f"{text!r} is not a whole number of bytes below 4 EiB")
     return int(total)
+
+
+def rate(text: str) -> Rate:
+    """What `50/s`, `100/m` or `1000/h` says, at most a million in a second; raises `InvalidRate`."""
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise InvalidRate(f"{text!r} is not a rate: write a whole number and s, m or h, such as 50/s or 1000/h")
+    made = Rate(int(found[1]), _MILLISECONDS[found[2]])
+    if not 0 < made.count <= 1_000 * made.window_ms:
+        raise InvalidRate(f"{text!r} is outside of what can be kept: write 1 to a million in a second")
+    return made
+
+
+def epoch_ms(text: str) -> int:
+    """Milliseconds since the epoch of `2027-01-15T18:00:00Z` (RFC 3339); raises `InvalidMoment`."""
+    if _MOMENT.fullmatch(text) is None:
+        raise InvalidMoment(f"{text!r} is no moment: write a date, a time and a zone, such as 2027-01-15T18:00:00Z")
+    try:
+        moment = datetime.fromisoformat(text.upper().replace(" ", "T"))
+    except ValueError as error:
+        raise InvalidMoment(f"{text!r} is no moment: {error}") from error
+    return int(moment.timestamp() * 1_000)
+
+
+def format_moment(milliseconds_since_epoch: int) -> str:
+    """The text that `epoch_ms` reads, in UTC and whole seconds."""
+    return datetime.fromtimestamp(milliseconds_since_epoch / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

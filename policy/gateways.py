@@ -6,14 +6,17 @@ from policy import compiled
 from policy.documents.gateway import GatewaySpec, ListenerSpec
 
 
-def gateway(spec: GatewaySpec, *, routes: tuple[compiled.Route, ...], max_body: int) -> compiled.Gateway:
-    """`compiled/gateway/<name>`, from its document, the Routes that name it, and Defaults."""
+def gateway(
+    spec: GatewaySpec, *, routes: tuple[compiled.Route, ...], limits: tuple[compiled.Limit, ...], max_body: int
+) -> compiled.Gateway:
+    """`compiled/gateway/<name>`, from its document, the Routes and Limits that name it, and Defaults."""
     return compiled.Gateway(
         hosts_with=dict(spec.hosts_with),
         listeners={listener.name: _listener(listener) for listener in spec.listeners},
         routes=routes,
         trust_forwarded_from=tuple(spec.trust_forwarded_from),
         max_body=max_body,
+        limits=limits,
     )
 
 

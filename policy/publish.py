@@ -41,6 +41,7 @@ GATHER = timedelta(milliseconds=100)
 RETRY_FIRST = 0.1
 RETRY_LAST = 2.0
 HOUSEKEEPING = 60.0
+LOOK_AT_ENDS = 1.0
 MAX_CHANGED = 1_000  # keys that head names; more are "all"
 
 
@@ -65,6 +66,7 @@ async def publish(
             group.create_task(publisher.follow()),
             group.create_task(publisher.write()),
             group.create_task(publisher.housekeep()),
+            group.create_task(publisher.tell_ends()),
             group.create_task(report_rollout(store, leadership)),
         ]
         await leadership.lost.wait()
@@ -94,6 +96,7 @@ class Publisher:
         self._dryruns = DryRuns()
         self._due = Changed.NOTHING
         self._woken = asyncio.Event()
+        self._next_end: float | None = None
         self._first = True
         self._last_error = ""
 
@@ -142,6 +145,14 @@ class Publisher:
             except StoreError as error:
                 logger.debug("the log is trimmed later", extra={"error": str(error)})
 
+    async def tell_ends(self) -> None:
+        """When a fault has ended its status says so, within a second."""
+        while True:
+            await asyncio.sleep(LOOK_AT_ENDS)
+            if self._next_end is not None and self._clock() >= self._next_end:
+                self._next_end = None
+                self._wake(Changed.POLICY)
+
     def _wake(self, changed: Changed) -> None:
         self._due |= changed
         if self._due:
@@ -171,7 +182,8 @@ class Publisher:
         documents = inputs.stored(outputs.last_good)
         services = {**outputs.remembered(), **inputs.services()}
         logged = len(inputs.changes)
-        compilation = await asyncio.to_thread(compile_documents, documents, services)
+        compilation = await asyncio.to_thread(compile_documents, documents, services, now=self._clock())
+        self._next_end = compilation.next_end
         planned = plan(
             outputs,
             compilation,
@@ -220,7 +232,7 @@ class Publisher:
         if inputs.dryruns:
             documents = overlaid(inputs.stored(outputs.last_good), inputs.dryruns)
             services = {**outputs.remembered(), **inputs.services()}
-            statuses = (await asyncio.to_thread(compile_documents, documents, services)).statuses
+            statuses = (await asyncio.to_thread(compile_documents, documents, services, now=self._clock())).statuses
         else:
             statuses = {}
         await self._write([*gone, *dryrun_changes(outputs, statuses, inputs.dryruns)], outputs)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from policy import durations
 from policy.diagnostics import Diagnostic, diagnostic
 from policy.documents import Document, parse
 from policy.documents.defaults import DefaultsSpec
+from policy.documents.faults import LONGEST_DAYS, FaultSpec
 from policy.documents.traffic import TrafficSpec
 from policy.records import InForce, LastGood, State
 from registry.keys import DocumentKey
@@ -46,16 +48,19 @@ class Choice:
 
 
 Claim = tuple[str, str, str]
+_LONGEST = LONGEST_DAYS * 86_400
 
 
-def select(documents: Iterable[Stored]) -> list[Choice]:
-    """One choice for every document, in order of age."""
+def select(documents: Iterable[Stored], *, now: float | None = None) -> list[Choice]:
+    """One choice for every document, in order of age. `now` is when faults are judged by their end, if they are."""
     claims: dict[Claim, DocumentKey] = {}
-    return [_choose(stored, claims) for stored in sorted(documents, key=lambda stored: (stored.created, stored.key))]
+    return [
+        _choose(stored, claims, now) for stored in sorted(documents, key=lambda stored: (stored.created, stored.key))
+    ]
 
 
-def _choose(stored: Stored, claims: dict[Claim, DocumentKey]) -> Choice:
-    state, errors, current = _judge(stored, claims)
+def _choose(stored: Stored, claims: dict[Claim, DocumentKey], now: float | None) -> Choice:
+    state, errors, current = _judge(stored, claims, now)
     if current is not None:
         _claim(current, claims)
         return Choice(stored, state, "current", current)
@@ -66,7 +71,9 @@ def _choose(stored: Stored, claims: dict[Claim, DocumentKey]) -> Choice:
     return Choice(stored, state, "none", None, errors)
 
 
-def _judge(stored: Stored, claims: dict[Claim, DocumentKey]) -> tuple[State, tuple[Diagnostic, ...], Document | None]:
+def _judge(
+    stored: Stored, claims: dict[Claim, DocumentKey], now: float | None
+) -> tuple[State, tuple[Diagnostic, ...], Document | None]:
     """The state of the current bytes, why they are not accepted, and what they say if they are."""
     if stored.held:
         said = (
@@ -83,6 +90,10 @@ def _judge(stored: Stored, claims: dict[Claim, DocumentKey]) -> tuple[State, tup
         what = f"service {current.spec.service!r}" if isinstance(current.spec, TrafficSpec) else "this namespace"
         said = f"{holder} is older and already says how {what} is treated: delete one of the two, or merge them"
         return "shadowed", (current.diagnose("shadowed", said, "spec"),), None
+    if isinstance(current.spec, FaultSpec) and now is not None and current.spec.until / 1_000 > now + _LONGEST:
+        latest = durations.format_moment(int((now + _LONGEST) * 1_000))
+        said = f"a fault lasts {LONGEST_DAYS} days at most: write until {latest} or earlier"
+        return "rejected", (current.diagnose("too_far_ahead", said, "spec", "until"),), None
     return "accepted", (), current
 
 

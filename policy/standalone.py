@@ -7,6 +7,7 @@ costs itself only: what it said when it last could be read stays in force, as lo
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,7 @@ def compile_directory(
                 age = len(documents) + 1
                 documents[key] = Stored(key, document, created=age, modified=age, last_good=good.get(key))
         files[str(path)] = tuple(key for key, _ in found)
-    compilation = compile_documents(list(documents.values()), services)
+    compilation = compile_documents(list(documents.values()), services, now=time.time())
     accepted = {stored.key: LastGood(stored.modified, stored.document) for stored in compilation.accepted}
     kept = {key: value for key, value in good.items() if key in documents}
     return LocalPolicy(compilation, tuple(problems), {**kept, **accepted}, files)

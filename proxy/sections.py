@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from policy.compiled import Route, pack
+from policy.compiled import Limit, Route, pack
 from registry.names import ServiceName
 
 SCHEMA = 1
@@ -123,6 +123,7 @@ class Gateway:
     routes: tuple[Route, ...] = ()
     trust_forwarded_from: tuple[str, ...] = ()
     max_body: int = 0
+    limits: tuple[Limit, ...] = ()
 
 
 def encode(section: object) -> bytes:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from policy.documents.access import AccessSpec
 from policy.documents.defaults import DefaultsSpec
+from policy.documents.faults import FaultSpec
 from policy.documents.fields import Spec
 from policy.documents.gateway import GatewaySpec
+from policy.documents.limit import LimitSpec
 from policy.documents.route import RouteSpec
 from policy.documents.traffic import TrafficSpec
 
-AnySpec = RouteSpec | TrafficSpec | AccessSpec | GatewaySpec | DefaultsSpec
+AnySpec = RouteSpec | TrafficSpec | AccessSpec | LimitSpec | FaultSpec | GatewaySpec | DefaultsSpec
 
 KINDS: dict[str, type[Spec]] = {
     "Route": RouteSpec,
     "Traffic": TrafficSpec,
     "Access": AccessSpec,
+    "Limit": LimitSpec,
+    "Fault": FaultSpec,
     "Gateway": GatewaySpec,
     "Defaults": DefaultsSpec,
 }
-LATER = ("Limit", "Fault", "External")
+LATER = ("External",)
 MESH_WIDE = ("Gateway",)
 
 

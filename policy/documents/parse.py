@@ -54,6 +54,9 @@ def _parse(key: DocumentKey, document: bytes) -> Document | tuple[Diagnostic, ..
     spec = _spec(source, kind, faults) if kind in KINDS else None
     if kind in MESH_WIDE and key.namespace != MESH_NAMESPACE:
         faults.append(_at(source, ("kind",), "wrong_namespace", f"a {kind} lives in the namespace {MESH_NAMESPACE!r}"))
+    if kind == "Limit" and key.namespace != MESH_NAMESPACE and _has(source, "spec", "gateway"):
+        said = "limits of gateways stand in the namespace 'mesh', as gateways do"
+        faults.append(_at(source, ("spec", "gateway"), "wrong_namespace", said))
     if kind == "Defaults" and key.namespace != MESH_NAMESPACE and _has(source, "spec", "gateway"):
         faults.append(
             _at(source, ("spec", "gateway"), "wrong_namespace", "defaults of gateways stand in the namespace 'mesh'")

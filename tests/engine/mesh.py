@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from policy.compiled import Access, Exact, Forward, Prefix, Route, Rule, Service, Target
+from policy.compiled import Access, Exact, Forward, Limit, Prefix, Route, Rule, Service, Target
 from proxy import sections
 from proxy.engine import Credential, Desired, EngineClient, Served, Trust
 from proxy.ports import PortClaims
@@ -131,6 +132,8 @@ class Mesh:
     services: dict[ServiceName, Service] = field(default_factory=dict)
     endpoints: dict[ServiceName, tuple[sections.Endpoint, ...]] = field(default_factory=dict)
     gateway_routes: tuple[Route, ...] = ()
+    gateway_limits: tuple[Limit, ...] = ()
+    gateway_trusts: tuple[str, ...] = ()
 
     @property
     def api(self) -> Application:
@@ -194,7 +197,10 @@ class Mesh:
                 listener = sections.Outbound(address, str(WEB), str(upstream))
                 found[sections.outbound(WEB, upstream)] = listener
             found[sections.gateway("edge")] = sections.Gateway(
-                listeners={"web": sections.GatewayListener("http")}, routes=self.gateway_routes
+                listeners={"web": sections.GatewayListener("http")},
+                routes=self.gateway_routes,
+                trust_forwarded_from=self.gateway_trusts,
+                limits=self.gateway_limits,
             )
             found[sections.public("web")] = sections.Public(f"127.0.0.1:{at.plain['gateway']}", "edge", "web")
         return found
@@ -209,13 +215,20 @@ class Mesh:
         """As at the start of the mesh."""
         for application in self.applications.values():
             application.reset()
-        self.gateway_routes = GATEWAY_ROUTES
+        self.gateway_routes, self.gateway_limits, self.gateway_trusts = GATEWAY_ROUTES, (), ()
         self.services = {WEB: Service(), API: Service(), GUARDED: GUARD}
         self.endpoints = {
             API: (self.endpoint("api-1"),),
             GUARDED: (self.endpoint("guarded-1"),),
         }
         self.publish()
+
+    def metric(self, name: str, *labels: str, host: int = 0) -> float:
+        """The sum of a metric's series that carry these labels, each written as `name="value"`."""
+        with urllib.request.urlopen(f"http://{self.hosts[host].engine.admin}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        found = [line.rpartition(" ") for line in lines if line.partition("{")[0].partition(" ")[0] == name]
+        return sum(float(value) for series, _, value in found if all(label in series for label in labels))
 
     def credentials(self) -> dict[str, Credential]:
         """An identity for everybody."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -321,12 +321,39 @@ async def test_a_publication_waits_for_the_store_and_survives_lost_answers() -> 
     await store.close()
 
 
+async def test_a_fault_that_has_ended_says_so_by_itself() -> None:
+    store = MemoryStore()
+    now = [1.0]
+    async with leading(store, clock=lambda: now[0]):
+        await put(
+            store,
+            "fault",
+            "f",
+            b"""apiVersion: weft/v1
+kind: Fault
+spec: {service: api, abort: 503, until: "1970-01-01T00:01:00Z"}
+""",
+        )
+
+        def says(code: str) -> Callable[[Item | None], bool]:
+            return lambda item: item is not None and code.encode() in item.value
+
+        key = keys.STATUS_POLICY + "shop/fault/f"
+        assert not says("WEFT0311")(await until(store, key, lambda item: item is not None))
+        now[0] = 60.0
+        await until(store, key, says("WEFT0311"))
+        found = await service(store)
+        assert found is not None
+        assert [fault.until_ms for fault in found.faults] == [60_000]
+    await store.close()
+
+
 async def test_a_defect_costs_one_publication_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     async with leading(store):
         await put(store, "route", "a", ROUTE)
 
-        def broken(*_: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise RuntimeError("a defect")
 
         monkeypatch.setattr("policy.publish.compile_documents", broken)

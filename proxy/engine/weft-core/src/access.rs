@@ -3,11 +3,11 @@
 //! Deny wins over allow. Where at least one enforced allow rule exists, what none allows is refused; only where there is
 //! none does the default decide. Rules in shadow decide nothing; what they would do is computed beside.
 
-use weft_model::section::{Access, Decision, PathMatch, Rule};
+use weft_model::section::{Access, Decision, Rule};
 
 use crate::caller::{Callers, Local, SpiffeId};
-use crate::pattern::{self, InvalidRule};
-use crate::route::has_prefix;
+use crate::matcher::Path;
+use crate::pattern::InvalidRule;
 
 /// The rules of one service.
 #[derive(Clone, Debug)]
@@ -90,13 +90,6 @@ struct Prepared {
     callers: Callers,
     methods: Box<[Box<str>]>,
     paths: Box<[Path]>,
-}
-
-#[derive(Clone, Debug)]
-enum Path {
-    Exact(Box<str>),
-    Prefix(Box<str>),
-    Regex(regex::Regex),
 }
 
 // === impl Rules ===
@@ -187,13 +180,6 @@ impl Rules {
 
 impl Prepared {
     fn new(rule: &Rule, local: &Local) -> Result<Prepared, InvalidRule> {
-        let path = |path: &PathMatch| {
-            Ok(match path {
-                PathMatch::Exact(text) => Path::Exact(text.as_str().into()),
-                PathMatch::Prefix(text) => Path::Prefix(text.trim_end_matches('/').into()),
-                PathMatch::Regex(text) => Path::Regex(pattern::compile(&rule.name, text)?),
-            })
-        };
         Ok(Prepared {
             name: rule.name.as_str().into(),
             decision: rule.decision,
@@ -204,7 +190,11 @@ impl Prepared {
                 .iter()
                 .map(|method| method.as_str().into())
                 .collect(),
-            paths: rule.paths.iter().map(path).collect::<Result<_, _>>()?,
+            paths: rule
+                .paths
+                .iter()
+                .map(|path| Path::new(&rule.name, path))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -234,16 +224,6 @@ impl Prepared {
 
     fn matches_connection(&self, caller: Option<&SpiffeId>) -> bool {
         self.methods.is_empty() && self.paths.is_empty() && self.callers.matches(caller)
-    }
-}
-
-impl Path {
-    fn matches(&self, path: &str) -> bool {
-        match self {
-            Path::Exact(exact) => **exact == *path,
-            Path::Prefix(prefix) => has_prefix(path, prefix),
-            Path::Regex(regex) => regex.is_match(path),
-        }
     }
 }
 

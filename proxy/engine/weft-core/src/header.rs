@@ -92,6 +92,22 @@ impl Trusted {
     pub fn believes(&self, peer: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(peer))
     }
+
+    /// Who the client is, from the peer and what X-Forwarded-For says (all of its lines joined): the nearest that is not
+    /// believed, because what it says of those before it may be invented.
+    pub fn client(&self, peer: IpAddr, forwarded_for: Option<&str>) -> IpAddr {
+        let mut client = peer;
+        for told in forwarded_for.unwrap_or_default().rsplit(',') {
+            if !self.believes(client) {
+                break;
+            }
+            match told.trim().parse() {
+                Ok(before) => client = before,
+                Err(_) => break,
+            }
+        }
+        client
+    }
 }
 
 /// Whether a field of this name, in any case, tells where a request came from: dropped unless the peer is believed.
@@ -150,6 +166,29 @@ mod tests {
             "203.0.113.9"
         );
         assert_eq!(forwarded_for(None, inside, true), "10.1.2.3");
+    }
+
+    #[test]
+    fn the_client_is_the_nearest_that_is_not_believed() {
+        let trusted = Trusted::new(&["10.0.0.0/8".to_owned()]);
+        let client = |peer: &str, told: Option<&str>| {
+            let peer = peer.parse().expect("an address");
+            trusted.client(peer, told).to_string()
+        };
+        for (peer, told, expected) in [
+            ("203.0.113.9", Some("1.1.1.1"), "203.0.113.9"),
+            ("10.0.0.1", None, "10.0.0.1"),
+            ("10.0.0.1", Some("1.1.1.1, 203.0.113.9"), "203.0.113.9"),
+            (
+                "10.0.0.1",
+                Some("1.1.1.1, 203.0.113.9,10.0.0.2"),
+                "203.0.113.9",
+            ),
+            ("10.0.0.1", Some("2001:db8::1"), "2001:db8::1"),
+            ("10.0.0.1", Some("unknown"), "10.0.0.1"),
+        ] {
+            assert_eq!(client(peer, told), expected, "{peer} {told:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! does.
 //!
 //! The order of one request: [`path`] is it clean · [`access`] may the caller · [`route`] which rule · [`target`] which
-//! service · [`limit`] is there room · [`balance`] which endpoint · then, by what came of it, [`outlier`] and [`retry`]
+//! service · [`rate`] and [`limit`] is there room · [`fault`] is it broken on purpose · [`balance`] which endpoint · then, by what came of it, [`outlier`] and [`retry`]
 //! with its [`budget`]. Whatever goes wrong is one [`reason::Reason`].
 
 pub mod access;
@@ -14,10 +14,13 @@ pub mod balance;
 pub mod budget;
 pub mod caller;
 pub mod endpoint;
+pub mod fault;
 pub mod header;
 pub mod limit;
+pub mod matcher;
 pub mod outlier;
 pub mod path;
+pub mod rate;
 pub mod reason;
 pub mod retry;
 pub mod route;

@@ -19,6 +19,7 @@ use regex::Regex;
 use weft_model::section::{Match, PathMatch, Route};
 
 pub use self::explain::{Explainer, Fate, Lost, Tried};
+pub(crate) use self::item::Conditions;
 use self::item::Item;
 use self::prefix::Prefixes;
 pub use self::prefix::has_prefix;

@@ -83,6 +83,74 @@ pub struct Service {
     pub traffic: Traffic,
     /// Who may call it.
     pub access: Access,
+    /// How much of it anybody gets; all that match must have room.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
+    /// What is broken on purpose; the first that matches and draws the request acts.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// One rule of a Limit document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// `<document>/<rule>`.
+    pub name: String,
+    /// One of these must hold; none at all means always.
+    pub matches: Vec<Match>,
+    /// Who shares one bound.
+    pub by: LimitBy,
+    /// So many in the window; 0: no rate.
+    pub rate: u32,
+    /// The window.
+    pub window_ms: u64,
+    /// How far the rate may be run ahead of: so many at once. At least 1.
+    pub burst: u32,
+    /// So many at a time; 0: no bound.
+    pub concurrency: u32,
+    /// Whose bound it is.
+    pub scope: LimitScope,
+}
+
+/// Who shares one bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitBy {
+    /// All of them.
+    Everybody,
+    /// Each caller has one of its own.
+    Caller,
+    /// Each client address has one, each /64 for IPv6; at gateways only.
+    Address,
+}
+
+/// Whose bound it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitScope {
+    /// Each host keeps all of it.
+    Host,
+    /// Each host that runs the service keeps its share, by the weight of its instances.
+    Mesh,
+}
+
+/// One Fault document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// `<namespace>/<document>`.
+    pub name: String,
+    /// Milliseconds since the epoch, by this engine's clock: nothing happens from then on.
+    pub until_ms: u64,
+    /// One of these must hold; none at all means always.
+    pub matches: Vec<Match>,
+    /// Of those that match, in percent.
+    pub percent: f64,
+    /// They wait so long first; 0: they do not.
+    pub delay_ms: u64,
+    /// They are answered with this status; 0: they go on.
+    pub abort: u16,
 }
 
 /// One rule of a Route document.
@@ -443,6 +511,9 @@ pub struct Gateway {
     pub trust_forwarded_from: Vec<String>,
     /// Bytes of a request body; 0: no bound.
     pub max_body: u64,
+    /// How much any client gets; all that match must have room.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
 }
 
 /// One public port.

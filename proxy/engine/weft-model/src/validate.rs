@@ -1,6 +1,7 @@
 //! What a section must fulfil beyond its shape, so that whoever enforces it need not ask again.
 
 mod gateway;
+mod limit;
 mod route;
 mod traffic;
 
@@ -128,7 +129,9 @@ fn service(service: &Service) -> Checked {
         route::route(rule)
     })?;
     traffic::traffic(&service.traffic).map_err(|fault| fault.at("traffic"))?;
-    access(&service.access).map_err(|fault| fault.at("access"))
+    access(&service.access).map_err(|fault| fault.at("access"))?;
+    each("limits", &service.limits, limit::of_service)?;
+    each("faults", &service.faults, limit::fault)
 }
 
 /// Bytes have no requests: whatever looks at one would never match, and is refused so that nobody relies on it.
@@ -142,7 +145,13 @@ fn connections(service: &Service) -> Checked {
             "a rule with methods or paths never matches a connection to a tcp service".to_owned()
         })
     })
-    .map_err(|fault| fault.at("access"))
+    .map_err(|fault| fault.at("access"))?;
+    each("limits", &service.limits, |one| {
+        limit::of_connections(&one.matches)
+    })?;
+    each("faults", &service.faults, |one| {
+        limit::of_connections(&one.matches)
+    })
 }
 
 fn access(access: &Access) -> Checked {

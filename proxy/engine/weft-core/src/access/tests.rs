@@ -1,5 +1,6 @@
 use super::*;
 use crate::caller::local;
+use weft_model::section::PathMatch;
 
 fn rule(name: &str, decision: Decision, callers: &[&str], paths: &[&str]) -> Rule {
     Rule {

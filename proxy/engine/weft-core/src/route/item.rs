@@ -11,6 +11,12 @@ use crate::pattern::{InvalidRule, anchored};
 pub(crate) struct Item {
     pub(crate) summary: Summary,
     route: usize,
+    conditions: Conditions,
+}
+
+/// What a match says besides path and host.
+#[derive(Clone, Debug)]
+pub(crate) struct Conditions {
     methods: Box<[Box<str>]>,
     headers: Box<[(Box<str>, Value)]>,
     callers: Callers,
@@ -33,32 +39,10 @@ impl Item {
         host: &str,
         local: &Local,
     ) -> Result<Item, InvalidRule> {
-        let value = |value: &ValueMatch| {
-            Ok(match value {
-                ValueMatch::Exact(text) => Value::Exact(text.as_bytes().into()),
-                ValueMatch::Present(there) => Value::Present(*there),
-                ValueMatch::Regex(text) => {
-                    Value::Regex(Regex::new(&anchored(text)).map_err(|error| InvalidRule {
-                        rule: route.name.clone(),
-                        message: error.to_string(),
-                    })?)
-                }
-            })
-        };
-        let headers = matched
-            .headers
-            .iter()
-            .map(|(name, wanted)| Ok((name.to_ascii_lowercase().into(), value(wanted)?)));
         Ok(Item {
             summary: Summary::new(at, route, matched, host),
             route: at.0,
-            methods: matched
-                .methods
-                .iter()
-                .map(|method| method.as_str().into())
-                .collect(),
-            headers: headers.collect::<Result<_, _>>()?,
-            callers: Callers::new(&matched.callers, local),
+            conditions: Conditions::new(&route.name, matched, local)?,
         })
     }
 
@@ -77,6 +61,49 @@ impl Item {
 
     /// What of it does not hold first, path and host aside.
     pub(crate) fn lost(&self, request: Request<'_>, fields: &impl Fields) -> Option<Lost<'_>> {
+        self.conditions.lost(request, fields)
+    }
+}
+
+// === impl Conditions ===
+
+impl Conditions {
+    /// Of the rule of this name.
+    pub(crate) fn new(rule: &str, matched: &Match, local: &Local) -> Result<Self, InvalidRule> {
+        let value = |value: &ValueMatch| {
+            Ok(match value {
+                ValueMatch::Exact(text) => Value::Exact(text.as_bytes().into()),
+                ValueMatch::Present(there) => Value::Present(*there),
+                ValueMatch::Regex(text) => {
+                    Value::Regex(Regex::new(&anchored(text)).map_err(|error| InvalidRule {
+                        rule: rule.to_owned(),
+                        message: error.to_string(),
+                    })?)
+                }
+            })
+        };
+        let headers = matched
+            .headers
+            .iter()
+            .map(|(name, wanted)| Ok((name.to_ascii_lowercase().into(), value(wanted)?)));
+        Ok(Self {
+            methods: matched
+                .methods
+                .iter()
+                .map(|method| method.as_str().into())
+                .collect(),
+            headers: headers.collect::<Result<_, _>>()?,
+            callers: Callers::new(&matched.callers, local),
+        })
+    }
+
+    /// Whether all of it holds.
+    pub(crate) fn hold(&self, request: Request<'_>, fields: &impl Fields) -> bool {
+        self.lost(request, fields).is_none()
+    }
+
+    /// What of it does not hold first.
+    fn lost(&self, request: Request<'_>, fields: &impl Fields) -> Option<Lost<'_>> {
         let mut methods = self.methods.iter();
         if !self.methods.is_empty() && !methods.any(|method| **method == *request.method) {
             return Some(Lost::Method);

@@ -4,7 +4,7 @@ use weft_model::frame::{FromEngine, SCHEMA};
 
 use super::sockets::BindError;
 use super::standing::Standing;
-use crate::observe::{Gauges, Scraped, ServiceGauges};
+use crate::observe::{Faulted, Gauges, Limited, Scraped, ServiceGauges};
 use crate::worker::Handle;
 use crate::world::{Cluster, World};
 
@@ -40,6 +40,8 @@ pub(crate) fn gauges(world: &World, standing: &Standing) -> Gauges {
             .certificates()
             .map(|(name, facts)| (name.to_owned(), facts.not_after))
             .collect(),
+        limits: limits(world),
+        faults: faults(world),
     }
 }
 
@@ -57,6 +59,44 @@ fn towards(cluster: &Cluster) -> ServiceGauges {
         ejected: count(cluster.members.ejected()),
         known: count(cluster.members.list().len()),
     }
+}
+
+/// What limits did, of services and gateways.
+fn limits(world: &World) -> Vec<Limited> {
+    let services = world
+        .services
+        .iter()
+        .map(|(name, service)| (name.to_string(), &service.rules.limits));
+    let gateways = world
+        .gateways
+        .iter()
+        .map(|(name, gateway)| (format!("gateway:{name}"), &gateway.limits));
+    services
+        .chain(gateways)
+        .flat_map(|(destination, limits)| {
+            limits.counts().map(move |count| Limited {
+                destination: destination.clone(),
+                limit: count.rule.to_owned(),
+                refused: count.refused,
+                overflowed: count.overflowed,
+            })
+        })
+        .collect()
+}
+
+fn faults(world: &World) -> Vec<Faulted> {
+    let services = world.services.iter();
+    services
+        .flat_map(|(destination, service)| {
+            service.rules.faults.counts().map(|count| Faulted {
+                destination: destination.to_string(),
+                fault: count.fault.to_owned(),
+                until_ms: count.until_ms,
+                delayed: count.delayed,
+                aborted: count.aborted,
+            })
+        })
+        .collect()
 }
 
 /// What the workers let a scrape read.

@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use weft_core::access::Call;
 use weft_core::caller::SpiffeId;
 use weft_core::path::{Place as PathPlace, admit, admit_encoded};
+use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
 use weft_core::route::{Chosen, Part, Request, host_of, serves_host};
 use weft_http1::{FieldId, Framing, RequestHead};
@@ -16,6 +17,7 @@ use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol,
 
 use super::fields::Seen;
 use super::follow::{Chooser, ambiguous, redirect, retarget, text};
+use super::restrain::{Restrained, Restraint, at_edge, at_service};
 use crate::h1::Answer;
 use crate::observe::{Counters, Event, Label};
 use crate::tls::Identity;
@@ -34,6 +36,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) rng: &'a RefCell<SmallRng>,
     /// What is worth counting whatever comes of it.
     pub(crate) counters: &'a Counters,
+    /// What limits and faults need; without it they do nothing.
+    pub(crate) restraint: Option<Restraint<'a>>,
 }
 
 /// A caller on the inbound listener, and whom it asked for.
@@ -52,6 +56,8 @@ pub(super) struct Decision {
     pub(super) destination: Label,
     pub(super) route: Label,
     pub(super) plan: Result<Plan, Error>,
+    /// Before that is done: broken on purpose.
+    pub(super) delay: Duration,
 }
 
 /// What is to be done.
@@ -75,6 +81,11 @@ pub(super) struct Forward {
     pub(super) host: Option<Box<str>>,
     /// Bytes of a body; 0: no bound.
     pub(super) max_body: u64,
+    /// Its places under limits, until it ends.
+    #[expect(dead_code, reason = "held until it is dropped")]
+    pub(super) places: Places,
+    /// What was done to it on purpose.
+    pub(super) fault: Option<Arc<str>>,
 }
 
 /// The way to an instance.
@@ -142,6 +153,7 @@ fn outbound(
         caller,
         looked: rules.looks_at_path,
         max_body: 0,
+        places: Places::default(),
     };
     choice.follow(head, rule, part, service.cluster.label, "http")
 }
@@ -194,7 +206,7 @@ fn inbound(ask: &Ask<'_>, head: &mut RequestHead) -> Decision {
     let Service { rules, cluster } = service;
     let refused = |error| Decision::refused(peer.label, cluster.label, error);
     let path = text(head.path());
-    let looked = rules.access.looks_at_path();
+    let looked = rules.access.looks_at_path() || rules.limits.looks_at_path();
     let admitted = admit(path, rules.looks_at_path, PathPlace::Mesh)
         .and_then(|_| admit_encoded(path, looked, rules.inbound.permits_encoded));
     if let Err(why) = admitted {
@@ -227,19 +239,31 @@ fn inbound(ask: &Ask<'_>, head: &mut RequestHead) -> Decision {
         );
         return refused(Error::new(Reason::Draining, error));
     };
+    let Restrained {
+        places,
+        fault,
+        delay,
+        answer,
+    } = at_service(ask, head, service, peer.caller);
     let rule = Arc::clone(&rules.inbound);
     Decision {
         source: peer.label,
         destination: cluster.label,
         route: rule.label,
-        plan: Ok(Plan::Forward(Forward {
-            timeout: callers_patience(head).unwrap_or(rule.timeout),
-            rule,
-            cluster: Arc::clone(cluster),
-            way: Way::Here { member },
-            host: None,
-            max_body: 0,
-        })),
+        plan: Ok(match answer {
+            Some(said) => Plan::Answer(said),
+            None => Plan::Forward(Forward {
+                timeout: callers_patience(head).unwrap_or(rule.timeout),
+                rule,
+                cluster: Arc::clone(cluster),
+                way: Way::Here { member },
+                host: None,
+                max_body: 0,
+                places,
+                fault,
+            }),
+        }),
+        delay,
     }
 }
 
@@ -266,7 +290,8 @@ fn public(
         let location = elsewhere(&to.scheme, &host, to.port, text(head.target()));
         return Decision::answered(source, Label::NONE, redirect(308, location));
     }
-    let looked = gateway.routes.looks_at_path() || ask.world.looks_at_path;
+    let looked =
+        gateway.routes.looks_at_path() || gateway.limits.looks_at_path() || ask.world.looks_at_path;
     let plain = match admit(text(head.path()), looked, PathPlace::Gateway) {
         Ok(path) => path.into_owned_if_needed(),
         Err(why) => return refused(ambiguous(why)),
@@ -279,6 +304,10 @@ fn public(
             "the path cannot be made plain",
         ));
     }
+    let places = match at_edge(ask, head, gateway) {
+        Ok(places) => places,
+        Err(said) => return Decision::answered(source, Label::NONE, said),
+    };
     let caller = &gateway.caller;
     let request = Request {
         host: &host,
@@ -304,6 +333,7 @@ fn public(
         caller,
         looked,
         max_body: gateway.max_body,
+        places,
     };
     choice.follow(head, rule, chosen.part, Label::NONE, scheme(port))
 }
@@ -330,6 +360,7 @@ impl Decision {
             destination,
             route: Label::NONE,
             plan: Err(error),
+            delay: Duration::ZERO,
         }
     }
 
@@ -339,6 +370,7 @@ impl Decision {
             destination,
             route: Label::NONE,
             plan: Ok(Plan::Answer(said)),
+            delay: Duration::ZERO,
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What a rule says is done: a target is chosen, the path rewritten, or an answer given.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weft_core::path::{Refused, admit_encoded};
+use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
 use weft_core::route::Part;
 use weft_core::target::Choice;
 use weft_http1::RequestHead;
 
 use super::decide::{Ask, Decision, Forward, Plan, Way};
+use super::restrain::{Restrained, at_service};
 use crate::h1::Answer;
 use crate::observe::{Event, Label};
 use crate::world::{Action, Caller, Cluster, Rule, Subset, Target};
@@ -19,24 +22,28 @@ pub(super) struct Chooser<'a> {
     pub(super) caller: &'a Arc<Caller>,
     pub(super) looked: bool,
     pub(super) max_body: u64,
+    /// Under the limits of a gateway.
+    pub(super) places: Places,
 }
 
 impl Chooser<'_> {
     /// Where the rule leads.
     pub(super) fn follow(
-        self,
+        mut self,
         head: &mut RequestHead,
         rule: &Arc<Rule>,
         part: Part,
         whole: Label,
         scheme: &str,
     ) -> Decision {
+        let places = std::mem::take(&mut self.places);
         let source = self.caller.label;
         let decision = |destination, plan| Decision {
             source,
             destination,
             route: rule.label,
             plan,
+            delay: Duration::ZERO,
         };
         if let Err(why) = admit_encoded(text(head.path()), self.looked, rule.permits_encoded) {
             return decision(whole, Err(ambiguous(why)));
@@ -52,6 +59,7 @@ impl Chooser<'_> {
                     status: *code,
                     reason: None,
                     location: None,
+                    extra: None,
                     body: body.to_string().into(),
                 };
                 return decision(whole, Ok(Plan::Answer(said)));
@@ -100,6 +108,13 @@ impl Chooser<'_> {
                 );
             }
         }
+        // Nobody else keeps the limits of a service outside the mesh.
+        let restrained = match self.ask.world.services.get(&target.service) {
+            Some(service) if cluster.outside => {
+                at_service(self.ask, head, service, &self.caller.id)
+            }
+            _ => Restrained::default(),
+        };
         let forward = Forward {
             rule: Arc::clone(rule),
             cluster: Arc::clone(cluster),
@@ -107,8 +122,16 @@ impl Chooser<'_> {
             timeout: rule.timeout,
             host: rewrite.host.as_deref().map(Box::from),
             max_body: self.max_body,
+            places: places.and(restrained.places),
+            fault: restrained.fault,
         };
-        decision(cluster.label, Ok(Plan::Forward(forward)))
+        let plan = restrained
+            .answer
+            .map_or(Plan::Forward(forward), Plan::Answer);
+        Decision {
+            delay: restrained.delay,
+            ..decision(cluster.label, Ok(plan))
+        }
     }
 
     fn way(&self, cluster: &Cluster, subset: Subset) -> Way {
@@ -146,6 +169,7 @@ pub(super) fn redirect(code: u16, location: String) -> Answer {
         reason: None,
         body: format!("{location}\n").into(),
         location: Some(location),
+        extra: None,
     }
 }
 

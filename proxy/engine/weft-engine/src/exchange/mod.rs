@@ -10,6 +10,7 @@ mod reach;
 mod record;
 mod request;
 mod respond;
+mod restrain;
 mod trace;
 
 pub(crate) use self::record::Trail;
@@ -26,6 +27,8 @@ use weft_http1::{Framing, Method, Reject, Side, Step, Version};
 use self::decide::{Ask, Asker, Decision, Plan, decide};
 use self::forward::forward;
 use self::record::{Named, record};
+pub(crate) use self::restrain::unix_millis;
+use self::restrain::{Restraint, wait};
 use crate::h1::{Answer, Connection, Fate, Plain, Scratch, Then, Wire};
 use crate::h2::is_grpc;
 use crate::io::Deadline;
@@ -87,6 +90,7 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
         destination,
         route,
         plan,
+        delay,
     } = {
         let world = worker.world();
         let ask = Ask {
@@ -95,12 +99,23 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
             world: &world,
             rng: &worker.rng,
             counters: &worker.counters,
+            restraint: Some(Restraint {
+                now: started,
+                ip: connection.ip,
+                worker,
+            }),
         };
         decide(&ask, &mut scratch.request)
     };
     let method = scratch.request.method();
+    let stays = delay.is_zero() || wait(connection, delay).await;
     let mut forwarded = None;
     let end = match plan {
+        _ if !stays => End {
+            code: CLIENT_LEFT,
+            reason: None,
+            fate: Fate::Abort,
+        },
         Ok(Plan::Forward(plan)) => {
             let end = forward(connection, worker, scratch, &plan, started).await;
             forwarded = Some(plan);

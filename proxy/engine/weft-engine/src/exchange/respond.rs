@@ -15,6 +15,7 @@ use weft_model::section::Decision;
 use super::attempt::{Upload, poll_upload};
 use super::decide::{Forward, Way};
 use super::failed::refused_response;
+use super::restrain::FAULT;
 use super::{CLIENT_LEFT, End, answer, then};
 use crate::h1::{Answer, Connection, Fate, Scratch, Then, Wire};
 use crate::h2::{append, append_fields, append_lines};
@@ -243,6 +244,9 @@ fn encode_head(scratch: &mut Scratch, answered: &Answered<'_>, framing: Framing,
         }
         out.extend_from_slice(edits.lines());
     }
+    if let Some(fault) = &answered.plan.fault {
+        encode::field(out, FAULT.as_bytes(), fault.as_bytes());
+    }
     then.encode(out);
     encode::framing(out, framing);
     encode::end(out);
@@ -258,6 +262,9 @@ fn frame_head(head: &ResponseHead, answered: &Answered<'_>) -> http::Response<()
     let goes_on = |field: &Field<'_>| edits.is_empty() || !edits.drops(field.name);
     append_fields(map, head.fields().forwarded().filter(goes_on));
     append_lines(map, edits.lines());
+    if let Some(fault) = &answered.plan.fault {
+        append(map, FAULT.as_bytes(), fault.as_bytes());
+    }
     if head.fields().has(FieldId::ContentLength)
         && let Framing::Length(length) = head.announced()
     {
@@ -270,7 +277,10 @@ fn frame_head(head: &ResponseHead, answered: &Answered<'_>) -> http::Response<()
 fn strip(head: &mut ResponseHead, answered: &Answered<'_>) {
     let fields = head.fields_mut();
     fields.drop_id(FieldId::XWeftCaller);
-    fields.drop_id(FieldId::Weft);
+    if !matches!(answered.plan.way, Way::Mesh { .. }) {
+        // A peer engine has done so already, and may say something itself.
+        fields.drop_id(FieldId::Weft);
+    }
     if answered.peer.is_none() {
         fields.drop_id(FieldId::XWeftReason);
     }

@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     pub(crate) reason: Option<Reason>,
     /// Where else to go.
     pub(crate) location: Option<String>,
+    /// One more field.
+    pub(crate) extra: Option<(&'static str, Box<str>)>,
     /// As text.
     pub(crate) body: Cow<'static, str>,
 }
@@ -55,6 +57,9 @@ impl Answer {
         if let Some(location) = &self.location {
             encode::field(out, b"location", location.as_bytes());
         }
+        if let Some((name, value)) = &self.extra {
+            encode::field(out, name.as_bytes(), value.as_bytes());
+        }
         if self.status == 405 {
             encode::field(
                 out,
@@ -80,6 +85,7 @@ impl From<&Error> for Answer {
             status: error.status,
             reason: Some(error.reason),
             location: None,
+            extra: None,
             body: format!("{}: {}\n", error.reason.as_str(), error.detail).into(),
         }
     }

@@ -89,6 +89,9 @@ impl Call {
             append(map, b"x-weft-reason", reason.as_str().as_bytes());
         }
         if grpc {
+            if let Some((name, value)) = &said.extra {
+                append(map, name.as_bytes(), value.as_bytes());
+            }
             let code = said
                 .reason
                 .map_or_else(|| status::of_http(said.status), status::of);

@@ -5,13 +5,16 @@ use std::io::{self, IoSlice};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weft_core::endpoint::Active;
+use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
 use weft_model::section::Decision;
 
 use super::carry::{Carried, carry};
 use super::greeting;
+use super::restrain::restrain;
 use crate::io::{Bounds, Input, Stream};
 use crate::observe::{Direction, Event, Open, TunnelKey};
 use crate::upstream::connect;
@@ -26,7 +29,7 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
         destination: crate::observe::Label::of(&peer.service),
     };
     let carried = match open(&peer, worker).await {
-        Ok((up, cluster, active)) => {
+        Ok((up, cluster, held)) => {
             let bounds = Bounds {
                 idle: cluster.traffic.idle_timeout,
                 expires: Some(peer.life.end),
@@ -39,7 +42,7 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
             } else {
                 Carried::Broken
             };
-            drop(active);
+            drop(held);
             carried
         }
         Err(error) => {
@@ -53,18 +56,24 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
     worker.tunnels.count(key, carried.word(), carried.reason());
 }
 
-async fn open(peer: &Peer, worker: &Worker) -> Result<(Stream, Arc<Cluster>, Active), Error> {
-    let (cluster, member) = decide(peer, worker)?;
+async fn open(
+    peer: &Peer,
+    worker: &Worker,
+) -> Result<(Stream, Arc<Cluster>, (Active, Places)), Error> {
+    let (cluster, member, places, delay) = decide(peer, worker)?;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     let member = &cluster.members.list()[member];
     let active = member.state.begin();
     let address = (Ipv4Addr::LOCALHOST, member.endpoint.port).into();
     let connected = connect(address, None, cluster.traffic.connect_timeout).await;
     let (up, _) = connected.map_err(|error| error.explain(&member.endpoint.instance, address))?;
     worker.counters.connected(up.is_resumed());
-    Ok((up, Arc::clone(&cluster), active))
+    Ok((up, Arc::clone(&cluster), (active, places)))
 }
 
-fn decide(peer: &Peer, worker: &Worker) -> Result<(Arc<Cluster>, usize), Error> {
+fn decide(peer: &Peer, worker: &Worker) -> Result<(Arc<Cluster>, usize, Places, Duration), Error> {
     let world = worker.world();
     if world.draining {
         return Err(Error::new(Reason::Draining, "this engine takes no more"));
@@ -92,7 +101,8 @@ fn decide(peer: &Peer, worker: &Worker) -> Result<(Arc<Cluster>, usize), Error> 
     }
     let member = service.cluster.here(&peer.instance);
     let member = member.ok_or_else(|| gone(&format!("{} of {}", peer.instance, peer.service)))?;
-    Ok((Arc::clone(&service.cluster), member))
+    let (places, delay) = restrain(service, &peer.caller, worker)?;
+    Ok((Arc::clone(&service.cluster), member, places, delay))
 }
 
 /// Whether the caller is still believed and still allowed.

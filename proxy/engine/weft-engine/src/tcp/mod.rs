@@ -11,6 +11,7 @@ mod greeting;
 mod inbound;
 mod outbound;
 mod reach;
+mod restrain;
 
 pub(crate) use inbound::inbound;
 pub(crate) use outbound::{Call, outbound};

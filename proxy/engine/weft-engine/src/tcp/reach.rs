@@ -10,12 +10,14 @@ use weft_core::budget::{Deposit, Withdrawal};
 use weft_core::endpoint::Active;
 use weft_core::limit::Permit;
 use weft_core::outlier::Outcome;
+use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::{Attempt, Failure, Verdict};
 use weft_model::section::Endpoint;
 
 use super::greeting;
 use super::outbound::Call;
+use super::restrain::restrain;
 use crate::io::Stream;
 use crate::observe::Event;
 use crate::tls::{ALPN_TCP, Configs, Identity, TlsReason};
@@ -28,7 +30,7 @@ pub(super) struct Reached {
     pub(super) up: Stream,
     pub(super) cluster: Arc<Cluster>,
     pub(super) expires: Option<Instant>,
-    pub(super) held: (Permit, Deposit, Active),
+    pub(super) held: (Permit, Deposit, Active, Places),
 }
 
 /// A try that failed; nothing was delivered by it.
@@ -51,7 +53,7 @@ struct Plan<'a> {
 
 /// Tries one instance after another, as the service's traffic allows.
 pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error> {
-    let plan = Plan::new(call, worker)?;
+    let (plan, places, delay) = Plan::new(call, worker)?;
     let cluster = &plan.cluster;
     let capacity = &cluster.capacity;
     let permit = capacity.connections.acquire();
@@ -59,6 +61,9 @@ pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error
     let waiting = capacity.pending.acquire();
     let _waiting = waiting.ok_or_else(|| plan.full("connections that wait"))?;
     let deposit = cluster.budget.deposit();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     let mut withdrawal = None;
     let mut tried = Vec::new();
     loop {
@@ -72,7 +77,7 @@ pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error
                 return Ok(Reached {
                     up,
                     expires,
-                    held: (permit, deposit, active),
+                    held: (permit, deposit, active, places),
                     cluster: plan.cluster,
                 });
             }
@@ -92,7 +97,7 @@ pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error
 // === impl Plan ===
 
 impl<'a> Plan<'a> {
-    fn new(call: &'a Call, worker: &'a Worker) -> Result<Self, Error> {
+    fn new(call: &'a Call, worker: &'a Worker) -> Result<(Self, Places, Duration), Error> {
         let world = worker.world();
         if world.draining {
             return Err(Error::new(Reason::Draining, "this engine takes no more"));
@@ -110,13 +115,19 @@ impl<'a> Plan<'a> {
                     .ok_or_else(|| no_identity(&call.service))?,
             ),
         };
-        Ok(Self {
+        // Nobody else keeps the limits of a service outside the mesh.
+        let (places, delay) = match service.cluster.outside {
+            true => restrain(service, &call.caller.id, worker)?,
+            false => (Places::default(), Duration::ZERO),
+        };
+        let plan = Self {
             call,
             worker,
             rule: Arc::clone(&service.rules.fallback),
             cluster: Arc::clone(&service.cluster),
             identity: identity.cloned(),
-        })
+        };
+        Ok((plan, places, delay))
     }
 
     async fn once(&self, pick: Pick) -> Result<(Stream, Option<Instant>), Failed> {

@@ -209,6 +209,18 @@ impl Worker {
 // === impl News ===
 
 impl News {
+    /// A limit refused somebody; told now and then.
+    pub(crate) fn limited(destination: &str, limit: &str, who: String) -> Self {
+        Self {
+            kind: "limited",
+            fields: vec![
+                ("destination", destination.to_owned()),
+                ("limit", limit.to_owned()),
+                ("source", who),
+            ],
+        }
+    }
+
     /// Somebody left rotation or came back.
     pub(crate) fn outlier(cluster: &Cluster, event: outlier::Event) -> Self {
         let endpoint = &cluster.members.list()[event.member].endpoint;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use weft_core::access;
 use weft_core::caller::Local;
 use weft_core::endpoint::Hosts;
+use weft_core::fault::Faults;
 use weft_core::header::Trusted;
+use weft_core::rate::Limits;
 use weft_core::route::Routes;
 use weft_model::section::{self, Listener};
 use weft_model::{Code, Refusal, Snapshot};
@@ -88,6 +90,10 @@ impl Builder {
     pub(crate) fn publish(&mut self, world: &World) {
         for service in world.services.values() {
             service.cluster.enforce();
+            service.rules.limits.enforce(service.cluster.share);
+        }
+        for gateway in world.gateways.values() {
+            gateway.limits.enforce(1.0);
         }
         self.hosts.sweep();
     }
@@ -109,7 +115,8 @@ impl Builder {
                 _ => {
                     let name: Arc<str> =
                         known.map_or_else(|| name.as_str().into(), |(name, _)| Arc::clone(name));
-                    let rules = self.compile(&name, section, local)?;
+                    let rules =
+                        self.compile(&name, section, known.map(|(_, known)| &*known.rules), local)?;
                     (name, Arc::new(rules))
                 }
             };
@@ -122,6 +129,7 @@ impl Builder {
         &mut self,
         name: &Arc<str>,
         section: &Arc<section::Service>,
+        before: Option<&Rules>,
         local: &Local,
     ) -> Result<Rules, Refusal> {
         let refuse = |path: &str, error: String| refusal(format!("service/{name}"), path, error);
@@ -129,8 +137,17 @@ impl Builder {
             .map_err(|error| refuse("routes", error.to_string()))?;
         let access = access::Rules::new(&section.access, local)
             .map_err(|error| refuse("access", error.to_string()))?;
+        let limits = Limits::new(&section.limits, before.map(|before| &before.limits), local)
+            .map_err(|error| refuse("limits", error.to_string()))?;
+        let faults = Faults::new(&section.faults, before.map(|before| &before.faults), local)
+            .map_err(|error| refuse("faults", error.to_string()))?;
         Ok(Rules {
-            looks_at_path: routes.looks_at_path() || access.looks_at_path(),
+            looks_at_path: routes.looks_at_path()
+                || access.looks_at_path()
+                || limits.looks_at_path()
+                || faults.looks_at_path(),
+            limits,
+            faults,
             routes,
             rules: self.prepared(&section.routes),
             fallback: Arc::new(Rule::fallback(name, &section.traffic)),
@@ -164,13 +181,13 @@ impl Builder {
         let moved = before.local() != local;
         let mut all = HashMap::new();
         for (name, section) in &snapshot.gateways {
-            let known = before
-                .gateways
-                .get(name.as_str())
-                .filter(|known| Arc::ptr_eq(&known.section, section) && !moved);
+            let known = before.gateways.get(name.as_str());
             let gateway = match known {
-                Some(known) => Arc::clone(known),
-                None => Arc::new(self.gateway(name, section, local)?),
+                Some(known) if Arc::ptr_eq(&known.section, section) && !moved => Arc::clone(known),
+                _ => {
+                    let limits = known.map(|known| &known.limits);
+                    Arc::new(self.gateway(name, section, limits, local)?)
+                }
             };
             all.insert(name.as_str().into(), gateway);
         }
@@ -181,12 +198,16 @@ impl Builder {
         &mut self,
         name: &str,
         section: &Arc<section::Gateway>,
+        limits: Option<&Limits>,
         local: &Local,
     ) -> Result<Gateway, Refusal> {
         let whole = format!("gateway/{name}");
         let routes = Routes::new(&section.routes, local)
             .map_err(|error| refusal(whole.clone(), "routes", error.to_string()))?;
+        let limits = Limits::new(&section.limits, limits, local)
+            .map_err(|error| refusal(whole.clone(), "limits", error.to_string()))?;
         Ok(Gateway {
+            limits,
             caller: caller(local, &format!("gateway:{name}"), &whole, "")?,
             routes,
             rules: self.prepared(&section.routes),

@@ -40,6 +40,8 @@ pub(crate) struct Cluster {
     pub(crate) traffic: Traffic,
     /// Whether it is outside the mesh: spoken to in plain, and believed nothing.
     pub(crate) outside: bool,
+    /// How much of what all its instances get comes to this host; 0 to 1.
+    pub(crate) share: f64,
     names: Box<[Option<ServerName<'static>>]>,
     subsets: Box<[(Subset, Candidates)]>,
     here: HashMap<Box<str>, usize>,
@@ -123,6 +125,7 @@ impl Cluster {
             protocol: source.protocol,
             traffic: Traffic::new(traffic),
             outside,
+            share: share(&source.endpoints, &source.host.name),
             endpoints: Arc::clone(&source.endpoints),
             bounds: traffic.clone(),
         }
@@ -188,4 +191,28 @@ impl Traffic {
             stream_idle: millis(traffic.stream_idle_ms),
         }
     }
+}
+
+/// How much of what the instances of a service get comes to those of a host, by weight. Where it has none that takes any, as
+/// much as if it were one of the hosts like the others: something may still be on its way.
+fn share(endpoints: &section::Endpoints, host: &str) -> f64 {
+    if endpoints.outside {
+        return 1.0;
+    }
+    let weight = |endpoint: &&section::Endpoint| match endpoint.state {
+        section::EndpointState::Up => f64::from(endpoint.weight),
+        section::EndpointState::Drain | section::EndpointState::Down => 0.0,
+    };
+    let all = endpoints.endpoints.iter();
+    let total: f64 = all.clone().map(|one| weight(&one)).sum();
+    let own: f64 = all
+        .clone()
+        .filter(|one| one.host == host)
+        .map(|one| weight(&one))
+        .sum();
+    if own > 0.0 {
+        return own / total;
+    }
+    let hosts: std::collections::HashSet<&str> = all.map(|one| one.host.as_str()).collect();
+    1.0 / hosts.len().max(1) as f64
 }

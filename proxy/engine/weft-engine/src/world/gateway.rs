@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_core::header::Trusted;
+use weft_core::rate::Limits;
 use weft_core::route::Routes;
 use weft_model::section;
 
@@ -22,6 +23,8 @@ pub(crate) struct Gateway {
     pub(crate) listeners: BTreeMap<String, section::GatewayListener>,
     /// Whose forwarding fields are believed.
     pub(crate) trusted: Trusted,
+    /// How much any client gets.
+    pub(crate) limits: Limits,
     /// Bytes of a request body; 0: no bound.
     pub(crate) max_body: u64,
     pub(super) section: Arc<section::Gateway>,

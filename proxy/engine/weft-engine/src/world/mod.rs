@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use weft_core::access;
 use weft_core::caller::{Local, SpiffeId};
+use weft_core::fault::Faults;
+use weft_core::rate::Limits;
 use weft_core::route::Routes;
 use weft_model::Snapshot;
 use weft_model::section::Protocol;
@@ -77,6 +79,10 @@ pub(crate) struct Rules {
     pub(crate) inbound: Arc<Rule>,
     /// Who may call.
     pub(crate) access: access::Rules,
+    /// How much anybody gets.
+    pub(crate) limits: Limits,
+    /// What is broken on purpose.
+    pub(crate) faults: Faults,
     /// Whether anybody looks at paths.
     pub(crate) looks_at_path: bool,
     section: Arc<weft_model::section::Service>,

@@ -53,6 +53,7 @@ impl Edge {
             routes: vec![shop, rest],
             trust_forwarded_from: Vec::new(),
             max_body: 1000,
+            limits: Vec::new(),
         };
         change(&mut gateway);
         let listener = |address, listener: &str| {

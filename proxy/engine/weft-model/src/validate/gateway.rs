@@ -1,6 +1,6 @@
 //! Gateways: public listeners and whom they believe.
 
-use super::{Checked, each, must, route};
+use super::{Checked, each, limit, must, route};
 use crate::cidr::Cidr;
 use crate::name::is_host;
 use crate::section::{Gateway, GatewayListener, GatewayProtocol};
@@ -10,6 +10,7 @@ pub(crate) fn gateway(gateway: &Gateway) -> Checked {
         listener(value).map_err(|fault| fault.at(&format!("listeners.{name}")))?;
     }
     each("routes", &gateway.routes, route::route)?;
+    each("limits", &gateway.limits, limit::of_gateway)?;
     each(
         "trust_forwarded_from",
         &gateway.trust_forwarded_from,

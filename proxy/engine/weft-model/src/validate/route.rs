@@ -64,7 +64,7 @@ pub(crate) fn retry(retry: &Retry) -> Checked {
     .map_err(|fault| fault.at("backoff_base_ms"))
 }
 
-fn matched(matched: &Match) -> Checked {
+pub(super) fn matched(matched: &Match) -> Checked {
     if let Some(value) = &matched.path {
         path(value).map_err(|fault| fault.at("path"))?;
     }

@@ -1,6 +1,7 @@
 //! The sum of all workers, as text. Nothing is locked while it is written but for copies of lists.
 
 mod process;
+mod restraints;
 mod services;
 mod state;
 
@@ -16,6 +17,7 @@ use super::histogram::{BOUNDS, Sum};
 use super::requests::{ANY, Listed, RequestKey, TimingKey};
 use super::tunnels::{Counted, ListedTunnels};
 
+pub(crate) use restraints::{Faulted, Limited};
 pub(crate) use services::ServiceGauges;
 pub(crate) use state::Gauges;
 
@@ -36,6 +38,7 @@ pub(crate) fn render(workers: &[Scraped], gauges: &Gauges, format: Format) -> St
     counters(&mut out, workers);
     services::write(&mut out, &gauges.services);
     state::write(&mut out, workers, gauges);
+    restraints::write(&mut out, &gauges.limits, &gauges.faults);
     process::write(&mut out);
     out.finish()
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::counters::Open;
 use super::super::exposition::{Exposition, Kind, escaped};
 use super::Scraped;
+use super::restraints::{Faulted, Limited};
 use super::services::ServiceGauges;
 
 /// What the control thread knows.
@@ -24,6 +25,10 @@ pub(crate) struct Gauges {
     pub(crate) draining: bool,
     /// Name and end of every certificate, in seconds since the epoch.
     pub(crate) certificates: Vec<(String, i64)>,
+    /// What limits did.
+    pub(crate) limits: Vec<Limited>,
+    /// What faults did.
+    pub(crate) faults: Vec<Faulted>,
     /// Towards each service.
     pub(crate) services: Vec<ServiceGauges>,
     /// What observing itself did: metric, its labels, what it means, how often.

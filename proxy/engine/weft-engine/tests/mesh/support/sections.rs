@@ -61,6 +61,8 @@ pub(crate) fn service() -> Service {
             default: Decision::Allow,
             rules: Vec::new(),
         },
+        limits: Vec::new(),
+        faults: Vec::new(),
     }
 }
 
