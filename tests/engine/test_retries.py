@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -129,6 +130,36 @@ def test_a_status_that_is_named_is_tried_again_elsewhere(pair: Mesh) -> None:
     )
     assert [one(pair.outbound(), get()).status for _ in range(10)] == [200] * 10
     assert {one(pair.outbound(), get(method="POST", body=b"")).status for _ in range(10)} == {200, 503}
+
+
+def test_an_answer_that_asks_to_be_left_alone_is_if_there_is_time(pair: Mesh) -> None:
+    only(pair)
+    busy = b"HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+    asked: list[float] = []
+
+    def script(talk: Talk) -> None:
+        while talk.request() is not None:
+            asked.append(time.monotonic())
+            talk.send(busy if len(asked) == 1 else OK)
+
+    pair.applications["api-2"].script = script
+    serve(pair, retry=Retry(max=1, statuses=(503,), backoff_base_ms=1))
+    assert one(pair.outbound(), get()).status == 200
+    assert 1.0 <= asked[1] - asked[0] < 1.5
+    # Within half a second nobody may ask again, so that the answer is told as it is.
+    asked.clear()
+    serve(pair, retry=Retry(max=1, statuses=(503,), backoff_base_ms=1), timeout_ms=500)
+    response = one(pair.outbound(), get())
+    assert (response.status, response.value(b"retry-after"), len(asked)) == (503, b"1", 1)
+
+
+def test_a_body_that_is_gone_is_counted(pair: Mesh) -> None:
+    only(pair)
+    pair.applications["api-2"].script, seen = failing_once(Talk.reset)
+    before = pair.metric("weft_retries_total", 'outcome="body_gone"')
+    assert one(pair.outbound(), get(method="PUT", body=b"a" * 100_000)).status == 502
+    assert len(seen) == 1
+    assert pair.metric("weft_retries_total", 'outcome="body_gone"') == before + 1
 
 
 def test_the_last_answer_of_many_tries_is_told(pair: Mesh) -> None:

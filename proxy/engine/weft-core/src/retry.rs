@@ -3,11 +3,14 @@
 //! Nothing was delivered: any method. Something may have been: only what may be repeated, and only before the first
 //! response byte went on downstream. A reused connection that was closed before any byte: once more, free of budget.
 
+mod after;
+
 use std::time::Duration;
 
 use rand::Rng;
 use weft_model::section::Retry;
 
+pub use self::after::retry_after;
 use crate::reason::Reason;
 
 /// Methods that may be repeated (RFC 9110 section 9.2.2).

@@ -62,6 +62,7 @@ pub(super) async fn forward(
         upload,
         failed: Vec::new(),
         retries: 0,
+        pause: None,
         withdrawal: None,
     };
     let end = tries.run(connection, scratch).await;
@@ -76,6 +77,8 @@ struct Tries<'a> {
     upload: Upload,
     failed: Vec<usize>,
     retries: u32,
+    /// Before the next try, which was granted.
+    pause: Option<Duration>,
     withdrawal: Option<weft_core::budget::Withdrawal>,
 }
 
@@ -104,10 +107,15 @@ impl Tries<'_> {
             {
                 Verdict::AgainFree => fresh = true,
                 Verdict::Again => {
-                    if !self.again(&failed, place).await {
+                    if self.pause.is_none() && !self.grant(None) {
                         return self.give_up(connection, scratch, failed.error).await;
                     }
+                    self.again(&failed, place).await;
                     fresh = false;
+                }
+                Verdict::Stop(Stop::NotReplayable) => {
+                    self.worker.counters.event(Event::BodyGone);
+                    return self.give_up(connection, scratch, failed.error).await;
                 }
                 Verdict::Stop(Stop::Exhausted) if self.retries > 0 => {
                     let detail = format!(
@@ -128,30 +136,37 @@ impl Tries<'_> {
         }
     }
 
-    /// Takes from the budget and pauses; `false`: there is no budget or no time left.
-    async fn again(&mut self, failed: &Failed, place: Where) -> bool {
+    /// Takes another try from the budget, if there is time for the pause before it: that of the rule, or as long as the answer
+    /// asked to be left alone, if that is longer.
+    fn grant(&mut self, asked: Option<Duration>) -> bool {
+        let rng = &mut *self.worker.rng.borrow_mut();
+        let pause = self.plan.rule.retry.backoff(self.retries + 1, rng);
+        let pause = pause.max(asked.unwrap_or_default());
+        if pause >= self.remaining() {
+            return false;
+        }
         self.withdrawal = None;
         self.withdrawal = self.plan.cluster.budget.withdraw();
         if self.withdrawal.is_none() {
+            tracing::debug!(service = %self.plan.cluster.name, "the retry budget is spent");
             self.worker.counters.event(Event::RetryOverBudget);
             return false;
         }
+        self.pause = Some(pause);
+        true
+    }
+
+    /// Pauses before the try that was granted.
+    async fn again(&mut self, failed: &Failed, place: Where) {
         self.worker.counters.event(Event::Retry);
         self.retries += 1;
         if let Where::Picked(pick) = place {
             self.failed.push(pick.member);
         }
-        let pause = self
-            .plan
-            .rule
-            .retry
-            .backoff(self.retries, &mut *self.worker.rng.borrow_mut());
-        if pause >= self.remaining() {
-            return false;
-        }
         tracing::debug!(service = %self.plan.cluster.name, error = %failed.error, retry = self.retries, "tried again");
-        tokio::time::sleep(pause).await;
-        true
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep(pause).await;
+        }
     }
 
     fn place(&self) -> Result<Where, Error> {

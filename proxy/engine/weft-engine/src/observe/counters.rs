@@ -47,6 +47,8 @@ pub(crate) enum Event {
     Retry,
     /// It would have been, but for the budget.
     RetryOverBudget,
+    /// It would have been, but what was sent of its body is not there any more.
+    BodyGone,
     /// An endpoint or host was taken out of rotation.
     Ejected,
     /// One came back.
@@ -71,12 +73,13 @@ pub(crate) enum Event {
 
 impl Event {
     /// All of them, with their metric and its labels.
-    pub(crate) const ALL: [(Self, &'static str); 11] = [
+    pub(crate) const ALL: [(Self, &'static str); 12] = [
         (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
         (
             Self::RetryOverBudget,
             "weft_retries_total{outcome=\"over_budget\"}",
         ),
+        (Self::BodyGone, "weft_retries_total{outcome=\"body_gone\"}"),
         (Self::Ejected, "weft_ejections_total{change=\"ejected\"}"),
         (Self::Returned, "weft_ejections_total{change=\"returned\"}"),
         (

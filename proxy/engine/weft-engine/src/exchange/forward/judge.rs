@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use weft_core::balance::Seen;
 use weft_core::outlier::Outcome;
 use weft_core::reason::{Error, Reason};
-use weft_core::retry::{Attempt, Failure, Stop, Verdict};
+use weft_core::retry::{Attempt, Failure, Stop, Verdict, retry_after};
 use weft_http1::FieldId;
 
 use super::{Tries, Where};
@@ -18,7 +18,7 @@ use crate::observe::Event;
 impl Tries<'_> {
     /// Whether the answer is to be forwarded; reports it either way.
     pub(super) fn judge_head(
-        &self,
+        &mut self,
         scratch: &Scratch,
         tried: Attempt,
         place: Where,
@@ -53,20 +53,18 @@ impl Tries<'_> {
             .judge(method, tried, failure, self.retries)
         {
             // gRPC tells a failure in an answer that HTTP takes for a success.
-            Verdict::Again if (status >= 400 || peer.is_some()) && self.has_budget() => Err(failed),
+            Verdict::Again
+                if (status >= 400 || peer.is_some()) && self.grant(asked_to_wait(scratch)) =>
+            {
+                Err(failed)
+            }
+            Verdict::Stop(Stop::NotReplayable) => {
+                self.worker.counters.event(Event::BodyGone);
+                Ok(())
+            }
             Verdict::Stop(Stop::Exhausted) if self.retries > 0 && peer.is_some() => Err(failed),
             _ => Ok(()),
         }
-    }
-
-    fn has_budget(&self) -> bool {
-        let (_, retries) = self.plan.cluster.budget.under_way();
-        let room = self.withdrawal.is_some() || self.plan.cluster.budget.withdraw().is_some();
-        if !room {
-            tracing::debug!(service = %self.plan.cluster.name, retries, "the retry budget is spent");
-            self.worker.counters.event(Event::RetryOverBudget);
-        }
-        room
     }
 
     /// What a peer engine says for itself. The application behind it cannot: its engine takes the field off. Nobody else is one.
@@ -98,4 +96,10 @@ impl Tries<'_> {
             .observe(&self.plan.cluster, pick.member, seen, now);
         self.worker.report(&self.plan.cluster, pick, outcome, now);
     }
+}
+
+/// How long an answer asks to be left alone.
+fn asked_to_wait(scratch: &Scratch) -> Option<Duration> {
+    let head = &scratch.response;
+    retry_after(head.get(FieldId::RetryAfter)?, head.get(FieldId::Date))
 }
