@@ -48,6 +48,16 @@ class Wire:
             self._tls.write(data)
             self._flush()
 
+    @staticmethod
+    def hello(door: Door) -> bytes:
+        """What a client of a door begins its handshake with."""
+        assert door.tls is not None
+        outgoing = ssl.MemoryBIO()
+        tls = door.tls.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=door.server_name)
+        with suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        return outgoing.read()
+
     def finish(self) -> None:
         """Nothing more will be sent."""
         if self._tls is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
+END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
 
 PATIENCE = 20.0
 
@@ -35,7 +35,19 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 
 def fields(lines: Iterable[tuple[str, str]]) -> bytes:
     """A header block."""
-    return b"".join(b"\0" + _text(name) + _text(value) for name, value in lines)
+    return b"".join(b"\0" + text(name) + text(value) for name, value in lines)
+
+
+def text(value: str) -> bytes:
+    """A string literal."""
+    data = value.encode()
+    if len(data) < 127:
+        return bytes([len(data)]) + data
+    rest, length = len(data) - 127, b"\x7f"
+    while rest >= 128:
+        length += bytes([rest % 128 | 128])
+        rest //= 128
+    return length + bytes([rest]) + data
 
 
 def request(path: str = "/", *, method: str = "GET", **further: str) -> bytes:
@@ -106,14 +118,3 @@ def connected(port: int) -> Iterator[Connection]:
         yield connection
     finally:
         connection.socket.close()
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    if len(data) < 127:
-        return bytes([len(data)]) + data
-    rest, length = len(data) - 127, b"\x7f"
-    while rest >= 128:
-        length += bytes([rest % 128 | 128])
-        rest //= 128
-    return length + bytes([rest]) + data

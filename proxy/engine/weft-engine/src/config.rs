@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::bounds::Bounds;
+
 /// What `--config` says.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,9 @@ pub(crate) struct Config {
     /// How it logs.
     #[serde(default)]
     pub(crate) log: Log,
+    /// What a peer may use up.
+    #[serde(default)]
+    pub(crate) bounds: Bounds,
 }
 
 /// `[admin]`
@@ -99,7 +104,7 @@ impl Config {
             Some(n) if n > MOST_WORKERS => {
                 Err(format!("workers = {n}: expected at most {MOST_WORKERS}"))
             }
-            _ => Ok(config),
+            _ => config.bounds.check().map(|()| config),
         }
     }
 
@@ -144,6 +149,19 @@ mod tests {
         assert!(error.contains("wrokers"), "{error}");
         let error = Config::parse(&format!("{GOOD}port = 1\n")).expect_err("an unknown key");
         assert!(error.contains("port"), "{error}");
+    }
+
+    #[test]
+    fn a_bound_out_of_its_range_is_refused_with_the_range() {
+        let text = format!("{GOOD}[bounds]\nheader_count = 0\n");
+        let error = Config::parse(&text).expect_err("no fields at all");
+        assert_eq!(error, "bounds.header_count = 0: expected 8 to 100");
+        let text = format!("{GOOD}[bounds.http2]\nstream_window = \"wide\"\n");
+        let error = Config::parse(&text).expect_err("no size");
+        assert!(
+            error.contains("stream_window") && error.contains("16KiB"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`relay`]; [`tls`] says who is who and [`observe`] counts. Bytes that are no requests go
 //! through [`tcp`].
 
+mod bounds;
 mod config;
 mod control;
 mod exchange;

@@ -23,7 +23,7 @@ use super::standing::Standing;
 use super::watchdog;
 use crate::config::Config;
 use crate::observe::Caps;
-use crate::worker::{Handle, News, moment, spawn};
+use crate::worker::{Handle, News, Rooms, moment, spawn};
 use crate::world::World;
 
 /// Why an engine cannot start.
@@ -69,8 +69,14 @@ async fn serve(config: &Config) -> Result<(), StartError> {
     let empty = Arc::new(World::empty());
     let (news, mut heard) = mpsc::unbounded_channel();
     let caps = Arc::<Caps>::default();
-    let workers = (0..config.worker_count())
-        .map(|index| spawn(index, Arc::clone(&empty), news.clone(), Arc::clone(&caps)));
+    let bounds = Arc::new(config.bounds.clone());
+    let rooms = Rooms::default();
+    let begin = |index| {
+        let (empty, bounds) = (Arc::clone(&empty), Arc::clone(&bounds));
+        let (news, caps) = (news.clone(), Arc::clone(&caps));
+        spawn(index, empty, (bounds, rooms.clone()), news, caps)
+    };
+    let workers = (0..config.worker_count()).map(begin);
     let workers: Arc<[Handle]> = workers
         .collect::<io::Result<_>>()
         .map_err(|error| StartError::new("the workers", error))?;

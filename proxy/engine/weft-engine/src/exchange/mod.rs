@@ -35,8 +35,8 @@ use crate::io::Deadline;
 use crate::observe::Label;
 use crate::worker::Worker;
 
-/// From the first byte of a head to its last.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client takes an answer of the engine's own within that.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a request ended, for whoever counts.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,8 @@ async fn one(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch
     let Wire::H1(plain) = wire else {
         return Fate::Abort;
     };
-    match read_head(plain, deadline, scratch).await {
+    let until = Instant::now() + worker.bounds.header_timeout.0;
+    match read_head(plain, deadline, scratch, until).await {
         Ok(()) => serve(connection, worker, scratch).await,
         Err(None) => Fate::Abort,
         Err(Some(refused)) => refuse(connection, worker, scratch, refused).await,
@@ -140,8 +141,9 @@ async fn read_head(
     connection: &mut Plain,
     deadline: &mut Deadline,
     scratch: &mut Scratch,
+    until: Instant,
 ) -> Result<(), Option<Refused>> {
-    deadline.set(Instant::now() + HEAD_TIMEOUT);
+    deadline.set(until);
     poll_fn(|cx| {
         loop {
             let (taken, step) = connection
@@ -229,7 +231,7 @@ async fn tell(connection: &mut Connection, scratch: &Scratch, said: &Answer) -> 
     let Connection { wire, deadline, .. } = connection;
     let mut fate = Fate::Abort;
     if let Wire::H2(call) = wire {
-        deadline.set(Instant::now() + HEAD_TIMEOUT);
+        deadline.set(Instant::now() + ANSWER_TIMEOUT);
         let mut told = pin!(call.answer(said, head_only, grpc));
         let told = poll_fn(|cx| match told.as_mut().poll(cx) {
             Poll::Ready(told) => Poll::Ready(told.is_ok()),
@@ -290,7 +292,7 @@ async fn send(
     fate: Fate,
 ) -> End {
     let Connection { wire, deadline, .. } = connection;
-    deadline.set(Instant::now() + HEAD_TIMEOUT);
+    deadline.set(Instant::now() + ANSWER_TIMEOUT);
     let sent = poll_fn(|cx| {
         if let Wire::H1(plain) = wire
             && let Poll::Ready(sent) = scratch.down.poll_flush(&mut plain.stream, cx)

@@ -75,6 +75,7 @@ pub(super) async fn reach(goal: Goal<'_>, fresh: bool, most: Duration) -> Result
         opened.life,
         Arc::clone(&member.state),
         opened.permit,
+        &worker.bounds,
     ))))
 }
 
@@ -114,6 +115,7 @@ async fn share(
         opened.life,
         state,
         opened.permit,
+        Arc::clone(&worker.bounds),
     );
     let link = timeout_at(within, link)
         .await

@@ -18,14 +18,8 @@ use crate::relay::{Body, Sink, Source};
 use crate::tls::ALPN_HTTP2;
 use crate::worker::{Peer, Worker};
 
-/// A client of the world may be silent between requests for this long.
-pub(crate) const PUBLIC_IDLE: Duration = Duration::from_secs(75);
-
 /// An application or a peer engine may be silent for this long: longer than any pool keeps a connection.
 pub(crate) const MESH_IDLE: Duration = Duration::from_secs(2 * 3600);
-
-/// From the first byte of a connection to those that tell its version.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After an answer that ended the connection, so much is still read, so that a reset does not eat the answer.
 const LINGER_TIME: Duration = Duration::from_secs(1);
@@ -90,12 +84,16 @@ pub(crate) async fn serve(stream: Stream, client: Client, worker: Rc<Worker>) {
         return Box::pin(h2::serve(stream, Input::default(), client, worker)).await;
     }
     let may_change = client.direction == Direction::Outbound;
-    let plain = Plain::new(stream, client.direction);
+    let plain = Plain::new(stream, worker.bounds.request(client.direction));
     let mut connection = Connection::new(Wire::H1(plain), client);
     if !connection.wait(&worker).await {
         return;
     }
-    if may_change && connection.begins_http2().await {
+    if may_change
+        && connection
+            .begins_http2(worker.bounds.header_timeout.0)
+            .await
+    {
         let (wire, client) = connection.into_parts();
         if let Wire::H1(plain) = wire {
             Box::pin(h2::serve(plain.stream, plain.input, client, worker)).await;
@@ -117,14 +115,11 @@ pub(crate) async fn serve(stream: Stream, client: Client, worker: Rc<Worker>) {
 // === impl Plain ===
 
 impl Plain {
-    fn new(stream: Stream, direction: Direction) -> Self {
+    fn new(stream: Stream, limits: Limits) -> Self {
         Self {
             stream,
             input: Input::default(),
-            decoder: RequestDecoder::new(match direction {
-                Direction::Inbound => Limits::MESH,
-                Direction::Outbound | Direction::Gateway => Limits::REQUEST,
-            }),
+            decoder: RequestDecoder::new(limits),
         }
     }
 }
@@ -224,11 +219,11 @@ impl Connection {
     }
 
     /// Whether what comes is HTTP/2, told by as many bytes as it takes.
-    async fn begins_http2(&mut self) -> bool {
+    async fn begins_http2(&mut self, within: Duration) -> bool {
         let Wire::H1(plain) = &mut self.wire else {
             return true;
         };
-        self.deadline.set(Instant::now() + PREFACE_TIMEOUT);
+        self.deadline.set(Instant::now() + within);
         poll_fn(|cx| {
             loop {
                 let unread = plain.input.unread();
@@ -257,7 +252,7 @@ impl Connection {
             return true;
         }
         let idle = match self.direction {
-            Direction::Gateway => PUBLIC_IDLE,
+            Direction::Gateway => worker.bounds.idle_timeout.0,
             Direction::Outbound | Direction::Inbound => MESH_IDLE,
         };
         let mut until = Instant::now() + idle;

@@ -6,6 +6,6 @@ mod replay;
 mod scratch;
 
 pub(crate) use answer::{Answer, Then, with_date};
-pub(crate) use connection::{Connection, Fate, MESH_IDLE, PUBLIC_IDLE, Plain, Wire, serve};
+pub(crate) use connection::{Connection, Fate, MESH_IDLE, Plain, Wire, serve};
 pub(crate) use replay::{Replay, ReplayBudget};
 pub(crate) use scratch::Scratch;

@@ -12,6 +12,16 @@ pub(super) fn lines(map: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
         .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
+/// What a request's head comes to, as RFC 9113 section 6.5.2 counts it.
+pub(super) fn size<T>(request: &Request<T>) -> usize {
+    const EACH: usize = 32;
+    let path = request.uri().path_and_query();
+    lines(request.headers()).fold(
+        path.map_or(0, |path| path.as_str().len()),
+        |sum, (name, value)| sum + name.len() + value.len() + EACH,
+    )
+}
+
 /// Reads a request's head.
 pub(super) fn read_request(
     request: &Request<RecvStream>,
@@ -34,10 +44,11 @@ pub(super) fn read_request(
 }
 
 /// Reads a response's head.
-pub(crate) fn read_response<T>(
+pub(super) fn read_response<T>(
     response: &Response<T>,
     ended: bool,
     method: Method,
+    limits: &Limits,
     head: &mut ResponseHead,
 ) -> Result<(), Reject> {
     let parts = ResponseParts {
@@ -45,7 +56,7 @@ pub(crate) fn read_response<T>(
         method,
         ended,
     };
-    head.assemble(parts, lines(response.headers()), &Limits::RESPONSE)
+    head.assemble(parts, lines(response.headers()), limits)
 }
 
 /// Adds a field that was read, or is our own: either is good in both versions.

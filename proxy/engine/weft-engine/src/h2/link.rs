@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
@@ -18,11 +19,12 @@ use weft_core::limit::Permit;
 use weft_core::retry::Failure;
 use weft_http1::{Method, Reject, ResponseHead};
 
+use super::head::read_response;
 use super::wire::{Said, Wire};
-use super::{Incoming, Outgoing, limits, read_response};
+use super::{Incoming, Outgoing, limits};
+use crate::bounds::Bounds;
 use crate::io::Stream;
 use crate::tls::TlsReason;
-use crate::upstream::MOST_AGE;
 use crate::worker::Life;
 
 /// A connection, alive as long as somebody holds it.
@@ -35,6 +37,7 @@ pub(crate) struct Link {
     pub(crate) expires: Instant,
     /// It is gone then, whatever is under way; without certificates, never.
     ends: Option<Instant>,
+    bounds: Arc<Bounds>,
     /// Keeps the endpoint's place in memory, and so its key, from meaning another one.
     _state: Arc<State>,
     _permit: Permit,
@@ -82,18 +85,21 @@ pub(crate) async fn open(
     life: Option<Life>,
     state: Arc<State>,
     permit: Permit,
+    bounds: Arc<Bounds>,
 ) -> io::Result<Rc<Link>> {
+    let http2 = &bounds.http2;
     let wire = Wire::new(stream);
     let said = wire.said();
     let (send, connection) = Builder::new()
         .enable_push(false)
-        .initial_max_send_streams(limits::STREAMS as usize)
-        .initial_window_size(limits::STREAM_WINDOW)
-        .initial_connection_window_size(limits::CONNECTION_WINDOW)
-        .max_header_list_size(limits::RESPONSE_HEADER_LIST)
+        .initial_max_send_streams(http2.max_concurrent_streams as usize)
+        .initial_window_size(http2.stream_window.window())
+        .initial_connection_window_size(http2.shared_window())
+        .max_header_list_size(bounds.response_header_bytes.window())
         .max_concurrent_reset_streams(limits::RESET_STREAMS)
         .max_local_error_reset_streams(Some(limits::ERROR_RESETS))
         .max_send_buffer_size(limits::SEND_BUFFER)
+        .data_frame_budget(limits::SMALL_FRAMES)
         .handshake(wire)
         .await
         .map_err(io::Error::other)?;
@@ -103,27 +109,34 @@ pub(crate) async fn open(
         idle_since: Cell::new(Instant::now()),
         said,
     });
-    spawn_local(drive(connection, Rc::clone(&status), peer));
-    let oldest = Instant::now() + MOST_AGE;
+    let alive = peer.then_some((http2.ping_interval.0, http2.ping_timeout.0));
+    spawn_local(drive(connection, Rc::clone(&status), alive));
+    let oldest = Instant::now() + bounds.max_age.0;
     Ok(Rc::new(Link {
         send,
         status,
         used: Cell::new(false),
         expires: life.map_or(oldest, |life| life.last.min(oldest)),
         ends: life.map(|life| life.end),
+        bounds,
         _state: state,
         _permit: permit,
     }))
 }
 
-async fn drive(mut connection: Connection<Wire, Bytes>, status: Rc<Status>, peer: bool) {
-    let pings = connection.ping_pong().filter(|_| peer);
+/// `pings`: how often a sign of life is asked for while something is under way, and how long it may take.
+async fn drive(
+    mut connection: Connection<Wire, Bytes>,
+    status: Rc<Status>,
+    pings: Option<(Duration, Duration)>,
+) {
+    let pings = pings.zip(connection.ping_pong());
     let alive = async {
-        let Some(mut pings) = pings else {
+        let Some(((every, patience), mut pings)) = pings else {
             return std::future::pending().await;
         };
         loop {
-            sleep(limits::PING_EVERY).await;
+            sleep(every).await;
             if status.streams.get() == 0 {
                 continue;
             }
@@ -131,7 +144,7 @@ async fn drive(mut connection: Connection<Wire, Bytes>, status: Rc<Status>, peer
                 pings.send_ping(Ping::opaque())?;
                 std::future::poll_fn(|cx| pings.poll_pong(cx)).await
             };
-            if !matches!(timeout(limits::PING_PATIENCE, answered).await, Ok(Ok(_))) {
+            if !matches!(timeout(patience, answered).await, Ok(Ok(_))) {
                 return;
             }
         }
@@ -155,7 +168,7 @@ impl Link {
         let most = self
             .send
             .current_max_send_streams()
-            .min(limits::STREAMS as usize);
+            .min(self.bounds.http2.max_concurrent_streams as usize);
         self.is_good(now) && self.status.streams.get() < most
     }
 
@@ -215,11 +228,12 @@ impl Sender {
         method: Method,
         head: &mut ResponseHead,
     ) -> Poll<Answered> {
+        let limits = self.link.bounds.response();
         let Some(response) = &mut self.response else {
             return Poll::Ready(Answered::Failed(Failure::Reset));
         };
         if let Poll::Ready(Some(Ok(said))) = response.poll_informational(cx) {
-            return Poll::Ready(match read_response(&said, false, method, head) {
+            return Poll::Ready(match read_response(&said, false, method, &limits, head) {
                 Ok(()) => Answered::Informational,
                 Err(reject) => Answered::Refused(reject),
             });
@@ -227,7 +241,7 @@ impl Sender {
         Pin::new(response).poll(cx).map(|answer| match answer {
             Ok(answer) => {
                 let ended = answer.body().is_end_stream();
-                match read_response(&answer, ended, method, head) {
+                match read_response(&answer, ended, method, &limits, head) {
                     Ok(()) => {
                         self.incoming = Some(Incoming::new(answer.into_body()));
                         Answered::Head

@@ -4,6 +4,7 @@
 //! credited when it was written to the other side, and nothing is sent that the receiver has no window for.
 
 mod call;
+mod frames;
 mod head;
 mod incoming;
 mod limits;
@@ -15,7 +16,7 @@ mod status;
 mod wire;
 
 pub(crate) use call::{Call, is_grpc};
-pub(crate) use head::{append, append_fields, append_lines, read_response};
+pub(crate) use head::{append, append_fields, append_lines};
 pub(crate) use incoming::{Incoming, Piece};
 pub(crate) use link::{Answered, Link, Sender, open};
 pub(crate) use outgoing::Outgoing;

@@ -11,17 +11,17 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::server::{Builder, Connection as Streams, SendResponse};
 use h2::{Reason, RecvStream};
-use http::Request;
-use http::request::Parts;
+use http::{Method, Request, Uri};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
-use weft_http1::Limits;
 use weft_model::section::Decision;
 
-use super::wire::Wire;
+use super::meter::Rates;
+use super::wire::{Waits, Wire};
 use super::{Call, head, limits};
+use crate::bounds::{Bounds, Http2};
 use crate::exchange::exchange_call;
-use crate::h1::{Connection, MESH_IDLE, PUBLIC_IDLE, Scratch};
+use crate::h1::{Connection, MESH_IDLE, Scratch};
 use crate::io::{Deadline, Input, Stream};
 use crate::observe::{self, Direction, Event, Opened};
 use crate::worker::{Peer, Worker};
@@ -38,11 +38,20 @@ pub(crate) struct Client {
     pub(crate) secure: bool,
 }
 
-/// Requests under way on one connection.
-struct Open(
-    Rc<Cell<usize>>,
-    #[expect(dead_code, reason = "held")] Opened,
-);
+/// What is under way on one connection.
+#[derive(Debug, Default)]
+struct Under {
+    streams: Cell<usize>,
+    /// Bytes of the heads of their requests.
+    heads: Cell<usize>,
+}
+
+/// A request under way.
+struct Open {
+    under: Rc<Under>,
+    head: usize,
+    _counted: Opened,
+}
 
 /// What happened on a connection.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
@@ -55,34 +64,55 @@ enum Happened {
 
 /// Serves a connection to its end; `first` is what was read of it already.
 pub(crate) async fn serve(stream: Stream, first: Input, client: Client, worker: Rc<Worker>) {
-    let mesh = client.direction == Direction::Inbound;
+    let bounds = &worker.bounds;
+    let http2 = &bounds.http2;
+    let factor = Http2::factor(client.direction);
+    let window = match client.direction {
+        Direction::Inbound => http2.shared_window(),
+        Direction::Outbound | Direction::Gateway => http2.connection_window.window(),
+    };
+    let wire = Wire::metered(stream, first, Rates::new(http2, factor));
+    let waits = wire.waits();
     let streams = Builder::new()
-        .max_concurrent_streams(limits::STREAMS)
-        .initial_window_size(limits::STREAM_WINDOW)
-        .initial_connection_window_size(limits::CONNECTION_WINDOW)
-        .max_header_list_size(if mesh {
-            limits::MESH_HEADER_LIST
-        } else {
-            limits::HEADER_LIST
-        })
+        .max_concurrent_streams(http2.max_concurrent_streams)
+        .initial_window_size(http2.stream_window.window())
+        .initial_connection_window_size(window)
+        .max_header_list_size(header_list(bounds, client.direction))
         .max_concurrent_reset_streams(limits::RESET_STREAMS)
-        .max_pending_accept_reset_streams(limits::PENDING_RESETS)
+        .max_pending_accept_reset_streams(limits::PENDING_RESETS * factor as usize)
         .max_local_error_reset_streams(Some(limits::ERROR_RESETS))
         .max_send_buffer_size(limits::SEND_BUFFER)
-        .handshake(Wire::metered(stream, first));
-    match timeout(limits::PREFACE_TIMEOUT, streams).await {
-        Ok(Ok(streams)) => run(streams, &client, &worker).await,
+        .data_frame_budget(limits::SMALL_FRAMES)
+        .handshake(wire);
+    match timeout(bounds.header_timeout.0, streams).await {
+        Ok(Ok(streams)) => run(streams, &waits, &client, &worker).await,
         Ok(Err(error)) => tracing::debug!(%error, ip = %client.ip, "no HTTP/2 came about"),
         Err(_) => tracing::debug!(ip = %client.ip, "no HTTP/2 came about in time"),
     }
 }
 
-async fn run(mut streams: Streams<Wire, Bytes>, client: &Client, worker: &Rc<Worker>) {
-    let open = Rc::new(Cell::new(0));
+/// What the fields of a request may come to, as RFC 9113 section 6.5.2 counts them.
+fn header_list(bounds: &Bounds, direction: Direction) -> u32 {
+    // A peer engine's client may send as much, and that engine adds to it.
+    let size = bounds.header_bytes.window();
+    match direction {
+        Direction::Inbound => size * 2,
+        Direction::Outbound | Direction::Gateway => size,
+    }
+}
+
+async fn run(
+    mut streams: Streams<Wire, Bytes>,
+    waits: &Waits,
+    client: &Client,
+    worker: &Rc<Worker>,
+) {
+    let patience = worker.bounds.header_timeout.0;
+    let open = Rc::new(Under::default());
     let mut deadline = Deadline::never();
     let mut leaving = false;
     let idle = match client.direction {
-        Direction::Gateway => PUBLIC_IDLE,
+        Direction::Gateway => worker.bounds.idle_timeout.0,
         Direction::Outbound | Direction::Inbound => MESH_IDLE,
     };
     let mut idle_until = Instant::now() + idle;
@@ -95,7 +125,8 @@ async fn run(mut streams: Streams<Wire, Bytes>, client: &Client, worker: &Rc<Wor
             leaving = true;
             streams.graceful_shutdown();
         }
-        deadline.set(client.due(idle_until, leaving));
+        let due = client.due(idle_until, leaving);
+        let late = || waits.get().map(|since| since + patience);
         let happened = poll_fn(|cx| {
             match streams.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
@@ -114,6 +145,7 @@ async fn run(mut streams: Streams<Wire, Bytes>, client: &Client, worker: &Rc<Wor
             if changed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Happened::Changed);
             }
+            deadline.set(late().map_or(due, |late| due.min(late)));
             deadline.poll(cx).map(|()| Happened::Due)
         });
         match happened.await {
@@ -134,13 +166,17 @@ async fn run(mut streams: Streams<Wire, Bytes>, client: &Client, worker: &Rc<Wor
             Happened::Ended => return,
             Happened::Changed => {}
             Happened::Due if client.is_over() => return,
-            Happened::Due if leaving && open.get() == 0 => return,
-            Happened::Due if open.get() > 0 && Instant::now() >= idle_until => {
+            Happened::Due if late().is_some_and(|late| Instant::now() >= late) => {
+                tracing::debug!(ip = %client.ip, "a header block took too long");
+                return;
+            }
+            Happened::Due if leaving && open.streams.get() == 0 => return,
+            Happened::Due if open.streams.get() > 0 && Instant::now() >= idle_until => {
                 idle_until = Instant::now() + idle;
             }
             Happened::Due => {
                 leaving = true;
-                idle_until = Instant::now() + limits::PREFACE_TIMEOUT;
+                idle_until = Instant::now() + limits::GRACE;
                 streams.graceful_shutdown();
             }
         }
@@ -148,15 +184,15 @@ async fn run(mut streams: Streams<Wire, Bytes>, client: &Client, worker: &Rc<Wor
 }
 
 /// Whether a stream's caller is still believed and still allowed.
-fn may_go_on(peer: Option<&Peer>, head: &Parts, worker: &Worker) -> bool {
+fn may_go_on(peer: Option<&Peer>, (method, uri): &(Method, Uri), worker: &Worker) -> bool {
     let Some(peer) = peer else {
         return true;
     };
     let world = worker.world();
     let call = weft_core::access::Call {
         caller: Some(&peer.caller),
-        method: head.method.as_str(),
-        path: head.uri.path(),
+        method: method.as_str(),
+        path: uri.path(),
     };
     let allows =
         |service: &Service| service.rules.access.judge(call).enforced.decision == Decision::Allow;
@@ -170,18 +206,23 @@ fn is_flood(error: &io::Error) -> bool {
 /// Serves one stream.
 async fn one(
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
     client: Client,
     worker: Rc<Worker>,
-    _open: Open,
+    mut open: Open,
 ) {
+    let most =
+        worker.bounds.http2.headers_in_flight.bytes() * Http2::factor(client.direction) as usize;
+    if !open.holds(head::size(&request), most) {
+        // Nothing was done about it, so that it may be sent again.
+        return respond.send_reset(Reason::REFUSED_STREAM);
+    }
     let mut scratch = Scratch::take();
-    let limits = match client.direction {
-        Direction::Inbound => Limits::MESH,
-        Direction::Outbound | Direction::Gateway => Limits::REQUEST,
-    };
+    let limits = worker.bounds.request(client.direction);
     let read = head::read_request(&request, &limits, &mut scratch.request);
     let (head, body) = request.into_parts();
+    // Its fields are kept once, in the scratch.
+    let head = (head.method, head.uri);
     let peer = client.peer.clone();
     let mut connection = Connection::of_call(Call::new(body, respond), client);
     let mut served = Box::pin(exchange_call(&mut connection, &worker, &mut scratch, read));
@@ -229,14 +270,30 @@ impl Client {
 // === impl Open ===
 
 impl Open {
-    fn new(count: &Rc<Cell<usize>>, opened: Opened) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count), opened)
+    fn new(under: &Rc<Under>, counted: Opened) -> Self {
+        under.streams.set(under.streams.get() + 1);
+        Self {
+            under: Rc::clone(under),
+            head: 0,
+            _counted: counted,
+        }
+    }
+
+    /// Whether there is room for its head among those of the others. A single one always has it.
+    fn holds(&mut self, head: usize, most: usize) -> bool {
+        let heads = self.under.heads.get();
+        if heads > 0 && heads + head > most {
+            return false;
+        }
+        self.under.heads.set(heads + head);
+        self.head = head;
+        true
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.under.streams.set(self.under.streams.get() - 1);
+        self.under.heads.set(self.under.heads.get() - self.head);
     }
 }

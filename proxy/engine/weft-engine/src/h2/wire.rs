@@ -9,9 +9,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::meter::Meter;
+use super::meter::{Flood, Meter, Rates};
 use crate::io::{Input, Stream};
 use crate::tls::TlsReason;
+
+/// What whoever serves a connection has to know of its frames: since when one waits for its end.
+pub(super) type Waits = Rc<Cell<Option<Instant>>>;
 
 /// What TLS said when a connection broke; the h2 crate keeps no more than a text of it.
 pub(super) type Said = Rc<Cell<Option<TlsReason>>>;
@@ -23,6 +26,7 @@ pub(super) struct Wire {
     first: Input,
     said: Said,
     meter: Option<Meter>,
+    waits: Waits,
 }
 
 // === impl Wire ===
@@ -35,14 +39,15 @@ impl Wire {
             first: Input::default(),
             said: Said::default(),
             meter: None,
+            waits: Waits::default(),
         }
     }
 
     /// From a client, who is cut off for floods; `first` is read before the stream.
-    pub(super) fn metered(stream: Stream, first: Input) -> Self {
+    pub(super) fn metered(stream: Stream, first: Input, rates: Rates) -> Self {
         Self {
             first,
-            meter: Some(Meter::new(Instant::now())),
+            meter: Some(Meter::new(Instant::now(), rates)),
             ..Self::new(stream)
         }
     }
@@ -50,6 +55,11 @@ impl Wire {
     /// Where it is told what TLS said.
     pub(super) fn said(&self) -> Said {
         Rc::clone(&self.said)
+    }
+
+    /// Where it is told since when a frame waits for its end.
+    pub(super) fn waits(&self) -> Waits {
+        Rc::clone(&self.waits)
     }
 
     fn heard<T>(&self, result: io::Result<T>) -> io::Result<T> {
@@ -79,10 +89,11 @@ impl AsyncRead for Wire {
             self.first.consume(count);
             self.first.release();
         }
-        if let Some(meter) = &mut self.meter {
-            meter
-                .pass(&into.filled()[before..], Instant::now())
-                .map_err(|flood| io::Error::new(io::ErrorKind::QuotaExceeded, flood.text()))?;
+        let Self { meter, waits, .. } = &mut *self;
+        if let Some(meter) = meter {
+            let passed = meter.pass(&into.filled()[before..], Instant::now());
+            waits.set(meter.open_since());
+            passed.map_err(flooded)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -103,7 +114,16 @@ impl AsyncWrite for Wire {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(self.stream.poll_write(cx, parts));
-        Poll::Ready(self.heard(written))
+        let written = self.heard(written)?;
+        if let Some(meter) = &mut self.meter {
+            let mut left = written;
+            for part in parts {
+                let count = left.min(part.len());
+                meter.sent(&part[..count]).map_err(flooded)?;
+                left -= count;
+            }
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -117,4 +137,8 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_shutdown(cx)
     }
+}
+
+fn flooded(flood: Flood) -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, flood.text())
 }

@@ -65,6 +65,8 @@ pub(crate) enum Event {
     ShadowAllowed,
     /// A connection could not be accepted.
     AcceptFailed,
+    /// One had to wait until another one ended.
+    Crowded,
     /// A client of HTTP/2 was cut off for frames that only cost.
     Flooded,
 }
@@ -100,6 +102,7 @@ impl Event {
             "weft_access_shadow_total{would=\"allow\"}",
         ),
         (Self::AcceptFailed, "weft_accept_failures_total"),
+        (Self::Crowded, "weft_accept_waits_total"),
         (Self::Flooded, "weft_http2_floods_total"),
     ];
 }

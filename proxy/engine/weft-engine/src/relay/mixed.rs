@@ -21,7 +21,13 @@ impl Relay {
     ) -> Poll<Result<(), RelayError>> {
         loop {
             if self.sending {
-                ready!(self.poll_push(cx, source, sink)).map_err(RelayError::Sink)?;
+                let pushed = self.poll_push(cx, source, sink);
+                if pushed.is_pending()
+                    && let Source::H2(incoming) = source
+                {
+                    incoming.gather(cx);
+                }
+                ready!(pushed).map_err(RelayError::Sink)?;
                 self.sending = false;
                 if let Source::H2(incoming) = source {
                     incoming.release();

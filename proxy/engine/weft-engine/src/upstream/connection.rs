@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use weft_core::endpoint::State;
 use weft_core::limit::Permit;
-use weft_http1::{Limits, ResponseDecoder};
+use weft_http1::ResponseDecoder;
 
 use super::Key;
-use super::pool::MOST_AGE;
+use crate::bounds::Bounds;
 use crate::io::{Input, Stream};
 use crate::worker::Life;
 
@@ -41,12 +41,13 @@ impl Connection {
         life: Option<Life>,
         state: Arc<State>,
         permit: Permit,
+        bounds: &Bounds,
     ) -> Self {
-        let oldest = Instant::now() + MOST_AGE;
+        let oldest = Instant::now() + bounds.max_age.0;
         Self {
             stream,
             input: Input::default(),
-            decoder: ResponseDecoder::new(Limits::RESPONSE),
+            decoder: ResponseDecoder::new(bounds.response()),
             key,
             reused: false,
             expires: life.map_or(oldest, |life| life.last.min(oldest)),

@@ -11,7 +11,7 @@ use weft_http1::{Framing, ResponseHead};
 pub(crate) use connect::{ConnectError, Secure, connect};
 pub(crate) use connection::Connection;
 pub(crate) use links::Links;
-pub(crate) use pool::{Key, MOST_AGE, Pool};
+pub(crate) use pool::{Key, Pool};
 
 use crate::h2::{Incoming, Sender};
 use crate::io::Output;

@@ -19,9 +19,6 @@ const PER_ENDPOINT: usize = 256;
 /// Idle connections altogether.
 const ALTOGETHER: usize = 8192;
 
-/// No connection is used longer than this, so that balancing reaches those that never pause.
-pub(crate) const MOST_AGE: Duration = Duration::from_secs(3600);
-
 /// Which connections are as good as each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 
 use super::Worker;
@@ -22,17 +24,22 @@ use crate::world::Place;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// An open downstream connection, counted until dropped.
-struct Counted(
-    Rc<Worker>,
-    Direction,
-    #[expect(dead_code, reason = "held")] Opened,
-);
+struct Counted {
+    worker: Rc<Worker>,
+    direction: Direction,
+    _opened: Opened,
+    _place: OwnedSemaphorePermit,
+}
 
 /// Accepts until aborted.
 pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: Rc<Worker>) {
+    let room = worker.rooms.behind(address, worker.bounds.connections);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let Some(place) = enter(&room, &worker, address).await else {
+                    return;
+                };
                 let direction = match worker.world().places.get(&address).map(|place| &**place) {
                     Some(Place::Outbound { .. } | Place::Open { .. }) => Direction::Outbound,
                     Some(Place::Inbound) => Direction::Inbound,
@@ -43,7 +50,7 @@ pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: R
                     stream,
                     peer,
                     address,
-                    Counted::new(&worker, direction),
+                    Counted::new(&worker, direction, place),
                 ));
             }
             Err(error) => {
@@ -57,8 +64,25 @@ pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: R
     }
 }
 
+/// A place for one more connection, as soon as there is one: those behind it wait in the listening socket.
+async fn enter(
+    room: &Arc<Semaphore>,
+    worker: &Worker,
+    address: SocketAddr,
+) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(room).try_acquire_owned() {
+        return Some(place);
+    }
+    worker.counters.event(Event::Crowded);
+    let most = worker.bounds.connections;
+    tracing::warn!(%address, connections = most, "no more connections are accepted until one ends");
+    Arc::clone(room).acquire_owned().await.ok()
+}
+
 async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted: Counted) {
-    let Counted(worker, direction, _) = &counted;
+    let Counted {
+        worker, direction, ..
+    } = &counted;
     if tune(&stream).is_err() {
         return;
     }
@@ -113,8 +137,12 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 // === impl Counted ===
 
 impl Counted {
-    fn new(worker: &Rc<Worker>, direction: Direction) -> Self {
-        let opened = worker.counters.opened(Open::Connection, direction);
-        Self(Rc::clone(worker), direction, opened)
+    fn new(worker: &Rc<Worker>, direction: Direction, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            direction,
+            _opened: worker.counters.opened(Open::Connection, direction),
+            _place: place,
+        }
     }
 }

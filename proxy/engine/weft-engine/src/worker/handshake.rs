@@ -16,6 +16,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use weft_core::reason::{Error, Reason};
 use weft_model::section::{GatewayProtocol, Protocol};
 
+use super::crowd::Handshakes;
 use super::{Peer, Worker};
 use crate::h1::{Answer, Then};
 use crate::io::Stream;
@@ -23,9 +24,6 @@ use crate::tls::{
     ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, Configs, Identity, PeerName, TlsReason, TlsState,
 };
 use crate::world::{Place, World};
-
-/// A handshake takes no longer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The first byte of a TLS record that begins a handshake.
 const HANDSHAKE: u8 = 22;
@@ -44,7 +42,7 @@ pub(super) async fn inbound(
     stream: TcpStream,
     worker: &Rc<Worker>,
 ) -> Result<(Stream, Rc<Peer>), TlsReason> {
-    within(async {
+    within(worker.bounds.handshake_timeout.0, async {
         let mut first = [0];
         if stream
             .peek(&mut first)
@@ -60,7 +58,10 @@ pub(super) async fn inbound(
         }
         let start = hello(stream).await?;
         let asked = Asked::by(&start.client_hello(), &worker.world());
-        let (asked, stream) = finish(start, asked, |asked| Arc::clone(&asked.config)).await?;
+        let (asked, stream) = finish(start, asked, &worker.handshakes, |asked| {
+            Arc::clone(&asked.config)
+        })
+        .await?;
         let chain = stream
             .get_ref()
             .1
@@ -98,17 +99,20 @@ pub(super) async fn public(
     if secure != Some(GatewayProtocol::Https) {
         return Ok(Stream::Plain(stream));
     }
-    within(async {
+    within(worker.bounds.handshake_timeout.0, async {
         let start = hello(stream).await?;
         let config = public_config(&start.client_hello(), address, &worker.world());
-        let (_, stream) = finish(start, config, Arc::clone).await?;
+        let (_, stream) = finish(start, config, &worker.handshakes, Arc::clone).await?;
         Ok(Stream::Tls(Box::new(stream.into())))
     })
     .await
 }
 
-async fn within<T>(handshake: impl Future<Output = Result<T, TlsReason>>) -> Result<T, TlsReason> {
-    timeout(PATIENCE, handshake)
+async fn within<T>(
+    patience: Duration,
+    handshake: impl Future<Output = Result<T, TlsReason>>,
+) -> Result<T, TlsReason> {
+    timeout(patience, handshake)
         .await
         .unwrap_or(Err(TlsReason::Timeout))
 }
@@ -123,13 +127,16 @@ async fn hello(stream: TcpStream) -> Result<StartHandshake<TcpStream>, TlsReason
 async fn finish<T>(
     start: StartHandshake<TcpStream>,
     decided: Result<T, TlsReason>,
+    handshakes: &Handshakes,
     config: impl FnOnce(&T) -> Arc<ServerConfig>,
 ) -> Result<(T, TlsStream<TcpStream>), TlsReason> {
     match decided {
         Ok(decided) => {
-            let stream = start
-                .into_stream(config(&decided))
+            let shaken = start.into_stream(config(&decided));
+            let stream = handshakes
+                .one(shaken)
                 .await
+                .ok_or(TlsReason::Timeout)?
                 .map_err(|error| TlsReason::of_io(&error))?;
             Ok((decided, stream))
         }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod balance;
+mod crowd;
 mod handshake;
 mod life;
 mod peer;
@@ -21,11 +22,14 @@ use weft_core::balance::{Pick, Seen};
 use weft_core::outlier;
 use weft_core::time::Moment;
 
+pub(crate) use crowd::Rooms;
 pub(crate) use life::{Life, Side};
 pub(crate) use peer::Peer;
 pub(crate) use thread::{Command, Handle, spawn};
 
 use self::balance::Balances;
+use self::crowd::Handshakes;
+use crate::bounds::Bounds;
 use crate::h1::ReplayBudget;
 use crate::observe::{Caps, Counters, Event, Requests, Tunnels};
 use crate::upstream::{Links, Pool};
@@ -34,6 +38,12 @@ use crate::world::{Cluster, Place, Subset, World};
 /// What the tasks of one worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    /// What peers may use up.
+    pub(crate) bounds: Arc<Bounds>,
+    /// With clients, under way.
+    handshakes: Handshakes,
+    /// Behind each listener.
+    rooms: Rooms,
     world: RefCell<Arc<World>>,
     /// Wakes idle connections to ask whether they are still served.
     pub(crate) changed: Notify,
@@ -78,6 +88,7 @@ pub(crate) fn moment(now: Instant) -> Moment {
 impl Worker {
     fn new(
         world: Arc<World>,
+        (bounds, rooms): (Arc<Bounds>, Rooms),
         counters: Arc<Counters>,
         news: UnboundedSender<News>,
         caps: &Arc<Caps>,
@@ -85,6 +96,9 @@ impl Worker {
         let pool = Pool::default();
         pool.show(world.tls.identities.values().map(|identity| identity.id));
         Self {
+            handshakes: Handshakes::new(bounds.handshakes),
+            bounds,
+            rooms,
             world: RefCell::new(world),
             changed: Notify::new(),
             rejudge: Notify::new(),

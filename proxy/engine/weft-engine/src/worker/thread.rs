@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::accept::accept;
-use super::{News, Worker};
+use super::{News, Rooms, Worker};
+use crate::bounds::Bounds;
 use crate::observe::{Caps, Counters, Listed, ListedTunnels, Scraped};
 use crate::world::World;
 
@@ -56,6 +57,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(crate) fn spawn(
     index: usize,
     world: Arc<World>,
+    bounds: (Arc<Bounds>, Rooms),
     news: UnboundedSender<News>,
     caps: Arc<Caps>,
 ) -> io::Result<Handle> {
@@ -72,7 +74,7 @@ pub(crate) fn spawn(
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
         };
-        let worker = Rc::new(Worker::new(world, own_counters, news, &caps));
+        let worker = Rc::new(Worker::new(world, bounds, own_counters, news, &caps));
         if tell
             .send(Ok((worker.requests.listed(), worker.tunnels.listed())))
             .is_ok()
