@@ -55,12 +55,19 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """`ack/<host>`: what a host's engine serves. `certificates` by SPIFFE ID."""
+    """`ack/<host>`: what a host's engine serves. `certificates` by SPIFFE ID.
+
+    `trusts` are the roots that its engine and its agent believe, `under` those that any certificate of the host ends in,
+    both by fingerprint; `notes` is what people should know besides.
+    """
 
     policy: int
     registry: int
     refused: tuple[Refused, ...] = ()
     certificates: Mapping[str, Served] = field(default_factory=dict)
+    trusts: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Canonical JSON: the same ack gives the same bytes. At most `MAX_REFUSED` refusals are told."""
@@ -70,6 +77,9 @@ class Ack:
                 "registry": self.registry,
                 "refused": [[one.section, one.code, one.path] for one in self.refused[:MAX_REFUSED]],
                 "certificates": {id_: [served.serial, served.not_after] for id_, served in self.certificates.items()},
+                "trusts": self.trusts,
+                "under": self.under,
+                "notes": self.notes,
             },
             option=orjson.OPT_SORT_KEYS,
         )
@@ -86,6 +96,9 @@ class Ack:
                 certificates={
                     str(id_): Served(str(serial), float(end)) for id_, (serial, end) in plain["certificates"].items()
                 },
+                trusts=tuple(map(str, plain.get("trusts", ()))),
+                under=tuple(map(str, plain.get("under", ()))),
+                notes=tuple(map(str, plain.get("notes", ()))),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidAck(f"not an ack: {type(error).__name__}: {error}") from error

@@ -6,13 +6,14 @@ registry revision alone is no reason. The first is told at once, then at most on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policy.rollout import Ack, Refused
 from policy.rollout import Served as Certificate
 from proxy.credentials import Identity
 from proxy.engine import Served
+from registry.pki.trust import fingerprint, root_of
 
 SPACING = 1.0
 
@@ -26,8 +27,19 @@ class Told:
     barriers: frozenset[str] = frozenset()
 
 
-def acknowledge(served: Served, invalid: Mapping[str, str], identities: Iterable[Identity]) -> Ack:
-    """The ack of what an engine serves. `invalid`: compiled keys this host could not read, which it refuses too."""
+def acknowledge(
+    served: Served,
+    invalid: Mapping[str, str],
+    identities: Iterable[Identity],
+    *,
+    roots: Sequence[bytes] = (),
+    chains: Iterable[Sequence[bytes]] = (),
+    notes: tuple[str, ...] = (),
+) -> Ack:
+    """The ack of what an engine serves. `invalid`: compiled keys this host could not read, which it refuses too.
+
+    `roots` are those that the engine believes, `chains` those of every certificate it shows, all DER.
+    """
     refused = [Refused(refusal.section, refusal.code, refusal.path) for refusal in served.refused]
     refused += [Refused(key.removeprefix("compiled/"), "invalid_compiled") for key in sorted(invalid)]
     return Ack(
@@ -37,6 +49,9 @@ def acknowledge(served: Served, invalid: Mapping[str, str], identities: Iterable
         certificates={
             str(identity.id): Certificate(identity.serial, identity.not_after.timestamp()) for identity in identities
         },
+        trusts=tuple(sorted(fingerprint(root) for root in roots)),
+        under=tuple(sorted({fingerprint(root) for chain in chains if (root := root_of(chain, roots)) is not None})),
+        notes=notes,
     )
 
 

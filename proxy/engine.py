@@ -28,7 +28,12 @@ logger = logging.getLogger(__name__)
 RECONNECT_FIRST = 0.05
 RECONNECT_MOST = 1.0
 ANSWER_WITHIN = 30.0
-BIND_AGAIN = 5.0
+PUBLIC = "public/"
+"""What the names of a gateway's certificates for the world begin with."""
+AGAIN = {"bind_failed": 5.0, "crashed": 60.0}
+"""After so many seconds what was refused with this code is offered again, although it did not change."""
+FELL_BACK_FOR = 600.0
+"""For so long people are told that an engine did not start from what was newest on its disk."""
 
 
 class EngineError(Exception):
@@ -100,11 +105,13 @@ class EngineClient:
         self._events = events
         self._wake = asyncio.Event()
         self._accepted: dict[str, bytes] = dict(accepted or {})
+        self._before: dict[str, bytes] = {}
         self._refusals: dict[str, Refusal] = {}
         self._desired: Desired | None = None
         self._base: Snapshot | None = None
         self._sent: _Sent | None = None
-        self._bind_again: float | None = None
+        self._again: dict[str, float] = {}
+        self._fell_back: tuple[str, float] | None = None
         self._generation = 0
         self._credentials: dict[str, Credential] = {}
         self._trust: Trust | None = None
@@ -112,6 +119,8 @@ class EngineClient:
         self._epoch = 0
         self._epochs: dict[int, tuple[str, Credential | Trust]] = {}
         self._in_force: dict[str, Credential] = {}
+        self.trusted: Trust | None = None
+        """Whom it, or the one before it, said to believe last."""
         self.welcome: frames.Welcome | None = None
         """What the engine said last; None while it is away."""
         self.served: Served | None = None
@@ -126,9 +135,21 @@ class EngineClient:
         """The refused sections as the engine has them instead: to be kept on disk, so that a restart knows them too."""
         return {name: self._accepted[name] for name in self._refusals if name in self._accepted}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of this engine besides."""
+        if self._fell_back is None or time.monotonic() > self._fell_back[1] + FELL_BACK_FOR:
+            return ()
+        return (self._fell_back[0],)
+
     def in_force(self, name: str) -> Credential | None:
         """The identity by this name that the engine, or the one before it, acked last."""
         return self._in_force.get(name)
+
+    @property
+    def chains(self) -> Sequence[tuple[bytes, ...]]:
+        """Of every identity in the mesh that it showed last."""
+        return [held.chain for name, held in self._in_force.items() if not name.startswith(PUBLIC)]
 
     def offer(self, desired: Desired) -> None:
         """What the engine should serve from now on; replaces what was offered before."""
@@ -172,7 +193,8 @@ class EngineClient:
 
     def _away(self) -> None:
         self.welcome = None
-        self._base = self._sent = self._bind_again = None
+        self._base = self._sent = None
+        self._again = {}
         self._refusals = {}
         self._told = {}
         self._epochs = {}
@@ -220,7 +242,7 @@ class EngineClient:
             for frame in self._identity_frames():
                 writer.write(frame)
             if self._sent is None:
-                self._ask_for_ports_again()
+                self._offer_again()
                 apply = self._apply_frame()
                 if apply is not None:
                     writer.write(apply)
@@ -229,7 +251,7 @@ class EngineClient:
     async def _something_to_say(self) -> None:
         """Return when there may be something to send; raises `EngineError` when an apply stays without an answer."""
         waiting = self._sent
-        until = self._bind_again if waiting is None else waiting.answer_by
+        until = min(self._again.values(), default=None) if waiting is None else waiting.answer_by
         try:
             async with asyncio.timeout_at(until):
                 await self._wake.wait()
@@ -239,11 +261,13 @@ class EngineClient:
                 raise EngineError(text) from error
         self._wake.clear()
 
-    def _ask_for_ports_again(self) -> None:
-        """Take back the refusals for want of a port, once it is time to; however many changes there are meanwhile."""
-        if self._bind_again is not None and self._bind_again <= asyncio.get_running_loop().time():
-            self._bind_again = None
-            self._refusals = {name: one for name, one in self._refusals.items() if one.code != "bind_failed"}
+    def _offer_again(self) -> None:
+        """Take back refusals that may be over, once it is time to; however many changes there are meanwhile."""
+        now = asyncio.get_running_loop().time()
+        over = {code for code, at in self._again.items() if at <= now}
+        if over:
+            self._again = {code: at for code, at in self._again.items() if code not in over}
+            self._refusals = {name: one for name, one in self._refusals.items() if one.code not in over}
 
     def _identity_frames(self) -> Sequence[bytes]:
         found: list[bytes] = []
@@ -266,7 +290,7 @@ class EngineClient:
         desired = self._desired
         if desired is None:
             return None
-        snapshot = instead(desired.snapshot, self._accepted, self._refusals)
+        snapshot = instead(desired.snapshot, self._accepted, self._refusals, before=self._before)
         reset = self._base is None
         change = diff(self._base or {}, snapshot)
         if not reset and not change and self.served is not None and self.served.policy == desired.policy:
@@ -308,6 +332,8 @@ class EngineClient:
                     name, _ = self._epochs.pop(epoch, ("", None))
                     logger.error("engine refuses an identity", extra={"identity": name or "trust", "error": message})
                 case frames.Event() as event:
+                    if event.kind == "fell_back":
+                        self._note_fall(event)
                     self._events(event)
                 case _:
                     continue
@@ -318,6 +344,11 @@ class EngineClient:
             raise EngineError(f"the engine acked generation {generation}, which is not under way")
         self._sent = None
         self._base = sent.snapshot
+        for name, value in sent.snapshot.items():
+            was = self._accepted.get(name)
+            if was is not None and was is not value and was != value:
+                self._before[name] = was
+        self._before = {name: was for name, was in self._before.items() if name in sent.snapshot}
         self._accepted = dict(sent.snapshot)
         self._report(generation, sent.desired)
         self._wake.set()
@@ -330,22 +361,34 @@ class EngineClient:
         self._generation -= 1
         if nack.code == "rebase":
             self._base = None
-        elif nack.section in sent.desired.snapshot:
+        elif refused := [name for name in (nack.section, *nack.also) if name in sent.desired.snapshot]:
             logger.error(
                 "engine refuses a section",
                 extra={"section": nack.section, "error.code": nack.code, "path": nack.path, "error": nack.message},
             )
-            value = sent.desired.snapshot[nack.section]
-            refusal = Refusal(nack.section, nack.code, nack.path, nack.message, value)
-            self._refusals = refuse(self._refusals, sent.desired.snapshot, refusal)
-            if nack.code == "bind_failed":
-                self._bind_again = asyncio.get_running_loop().time() + BIND_AGAIN
+            for name in refused:
+                refusal = Refusal(name, nack.code, nack.path, nack.message, sent.desired.snapshot[name])
+                self._refusals = refuse(self._refusals, sent.desired.snapshot, refusal)
+            if nack.code in AGAIN:
+                self._again[nack.code] = asyncio.get_running_loop().time() + AGAIN[nack.code]
         else:
             raise EngineError(f"the engine refuses the whole snapshot: {nack.code}: {nack.message}")
         self._wake.set()
 
+    def _note_fall(self, event: frames.Event) -> None:
+        fields = event.fields
+        self._fell_back = (
+            f"its engine started from generation {fields.get('instead')} of its disk: {fields.get('newest')} "
+            + ("is torn" if fields.get("why") == "torn" else "crashed it three times within a minute"),
+            time.monotonic(),
+        )
+        self._changed()
+
     def _epoch_acked(self, epoch: int) -> None:
         name, value = self._epochs.pop(epoch, ("", None))
+        if isinstance(value, Trust):
+            self.trusted = value
+            self._changed()
         if name and isinstance(value, Credential):
             if value.chain:
                 self._in_force[name] = value

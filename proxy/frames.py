@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -51,6 +51,8 @@ class Nack:
     code: str
     path: str
     message: str
+    also: Sequence[str] = ()
+    """Other sections that are refused for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)

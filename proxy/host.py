@@ -164,7 +164,16 @@ class Host:
             for name, identity in self._identities.items()
             if (credential := self.engine.in_force(name)) is not None and credential.chain == identity.chain
         ]
-        return acknowledge(served, self.published.invalid, held)
+        believed = self.engine.trusted
+        domain = self._domain()
+        return acknowledge(
+            served,
+            self.published.invalid,
+            held,
+            roots=() if believed is None or domain is None else believed.bundles.get(domain[0], ()),
+            chains=self.engine.chains,
+            notes=self.engine.notes,
+        )
 
     def poke(self) -> None:
         """Something changed: build again soon, and tell whoever watches."""

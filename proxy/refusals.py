@@ -1,13 +1,14 @@
 """What an engine refused, and what it is given instead: PURE.
 
 One bad section holds back nothing else: in place of a section that was refused the engine keeps the one it last accepted.
-A service it never had gets an Access that denies; anything else it never had is left out. A refusal lasts as long as the
-bytes that were refused are what we would send.
+A service it never had gets an Access that denies; anything else it never had is left out. Where what it accepted last is
+what crashed it, it gets what it accepted before that. A refusal lasts as long as the bytes that were refused are what we
+would send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from policy.compiled import Access, Service
@@ -42,11 +43,14 @@ def standing(refusals: Mapping[str, Refusal], desired: Snapshot) -> dict[str, Re
     return {name: refusal for name, refusal in refusals.items() if desired.get(name) == refusal.value}
 
 
-def instead(desired: Snapshot, accepted: Snapshot, refusals: Mapping[str, Refusal]) -> Snapshot:
-    """What to send: `desired`, with every refused section as it was last accepted, denied, or left out."""
+def instead(
+    desired: Snapshot, accepted: Snapshot, refusals: Mapping[str, Refusal], *, before: Snapshot | None = None
+) -> Snapshot:
+    """What to send: `desired`, with every refused section as it was last accepted, as `before` that, denied, or left out."""
     sent = dict(desired)
     for name, refusal in standing(refusals, desired).items():
-        substitutes = _substitutes(name, refusal, accepted.get(name))[refusal.substitutes_refused :]
+        had = (accepted.get(name), (before or {}).get(name))
+        substitutes = _substitutes(name, refusal, had)[refusal.substitutes_refused :]
         if substitutes:
             sent[name] = substitutes[0]
         else:
@@ -54,8 +58,8 @@ def instead(desired: Snapshot, accepted: Snapshot, refusals: Mapping[str, Refusa
     return sent
 
 
-def _substitutes(name: str, refusal: Refusal, accepted: bytes | None) -> list[bytes]:
-    found = [] if accepted is None or accepted == refusal.value else [accepted]
-    if name.startswith("service/") and DENIED not in (refusal.value, accepted):
+def _substitutes(name: str, refusal: Refusal, had: Sequence[bytes | None]) -> list[bytes]:
+    found = list(dict.fromkeys(one for one in had if one is not None and one != refusal.value))
+    if name.startswith("service/") and DENIED not in (refusal.value, *found):
         found.append(DENIED)
     return found

@@ -40,6 +40,9 @@ CODES = {
             "refused", 1, "A host's engine refuses a section.", "Correct the document it names, or upgrade that host."
         ),
         Code("unreachable", 3, "A process does not answer.", "Look whether it runs: its log says why it ended."),
+        Code("engine_away", 3, "No engine answers at its socket.", "Look whether it runs: its log says why it ended."),
+        Code("not_replaced", 6, "The engine was not replaced in time.", "The old one serves on; its log says why."),
+        Code("not_rotated", 6, "A rotation of roots is not done yet.", "`weft ca status` tells who it waits for."),
         Code("no_engine", 3, "There is no weft-engine.", "Run `make build`, or set WEFT_ENGINE."),
         Code("no_etcd", 3, "There is no usable etcd.", "Run `make build`, or set WEFT_ETCD to 3.4.22 or later."),
         Code("did_not_start", 3, "A process of the mesh did not start.", "Read its log in the state directory."),

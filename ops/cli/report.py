@@ -115,6 +115,7 @@ def _notes(name: str, standing: Rollout, ack: Ack | None, *, live: bool, now: fl
     if name in standing.behind:
         notes.append("behind")
     notes += [f"refuses {one.section} {one.code}" for one in standing.refusing.get(name, ())]
+    notes += ack.notes if ack is not None else ()
     ended = [identity for identity, one in (ack.certificates if ack else {}).items() if one.not_after <= now]
     return notes + [f"certificate ended: {identity}" for identity in ended]
 

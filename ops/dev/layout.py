@@ -65,8 +65,9 @@ class Layout:
 
     def directories(self) -> list[Path]:
         """All that must be there before a process starts."""
-        below = ("etcd", "controller", "agent", "engine", "gateway/agent", "gateway/engine", "log", "hold", "config")
-        return [self.state, *(self.state / name for name in below)]
+        below = ("etcd", "controller", "agent", "engine", "gateway/agent", "gateway/engine")
+        own = ("log", "hold", "replace", "config")
+        return [self.state, *(self.state / name for name in (*below, *own))]
 
     def configurations(self) -> Mapping[Path, str]:
         """Every configuration file and its text."""
@@ -112,13 +113,16 @@ class Layout:
         """Every process by the name it has in `endpoints.json`, `hold/` and `log/`."""
         commands = {
             "etcd": [str(etcd), *self._etcd_flags()],
-            "engine": [str(engine), "--config", str(self._config("engine"))],
-            "gateway": [str(engine), "--config", str(self._config("gateway"))],
+            "engine": [str(engine), "--config", str(self._config("engine")), "--replace"],
+            "gateway": [str(engine), "--config", str(self._config("gateway")), "--replace"],
             "controller": [*weft, "controller", "--config", str(self._config("controller"))],
             "agent": [*weft, "agent", "--config", str(self._config("agent"))],
             "gateway_agent": [*weft, "gateway", "--config", str(self._config("gateway_agent"))],
         }
-        return {name: Spec(name, tuple(command), last=name == "etcd") for name, command in commands.items()}
+        return {
+            name: Spec(name, tuple(command), last=name == "etcd", succeeds="--replace" in command)
+            for name, command in commands.items()
+        }
 
     def _config(self, process: str) -> Path:
         return self.state / "config" / f"{process}.toml"

@@ -156,8 +156,8 @@ async def running(options: Options) -> AsyncIterator[DevMesh]:
         for directory in layout.directories():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (state / "endpoints.json").unlink(missing_ok=True)
-        for hold in (state / "hold").iterdir():
-            hold.unlink()
+        for asked in (*(state / "hold").iterdir(), *(state / "replace").iterdir()):
+            asked.unlink()
         for path, text in layout.configurations().items():
             path.write_text(text)
         specs = layout.processes(engine=engine, etcd=etcd, weft=tools.weft())

@@ -30,6 +30,8 @@ class Spec:
     """Whether it is a sample's instance, not a part of the mesh."""
     last: bool = False
     """Whether it ends after all others, because they need it to take their leave."""
+    succeeds: bool = False
+    """Whether another one, started beside it with the same command, takes over from it without losing anything."""
 
 
 async def start(spec: Spec, *, log: Path) -> asyncio.subprocess.Process:

@@ -1,5 +1,8 @@
 """Keeps processes running: one that dies is started again after a short back-off, unless `hold/<name>` is there.
 
+One that can be succeeded is, as soon as `replace/<name>` is there: another one is started beside it, is the one to keep from
+then on, and takes over by itself; the one before ends when it has nothing left to do.
+
 How it fails: a process that cannot be started at all is tried again like one that died; `deaths` counts, so that whoever
 waits for the mesh can say which one keeps dying. Leaving the scope ends all of them, the slow ones with SIGKILL, and the
 store last: what leads or holds a lease gives it back on its way out, so that the next start waits for nobody.
@@ -34,6 +37,7 @@ class Supervisor:
         self._changed = changed
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._leaving: set[asyncio.subprocess.Process] = set()
         self._last: set[str] = set()
         self._logs: asyncio.Task[None] | None = None
         self.pids: dict[str, int] = {}
@@ -54,7 +58,8 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await _end([process for name, process in self._running.items() if name not in self._last])
+        others = [process for name, process in self._running.items() if name not in self._last]
+        await _end([*others, *(process for process in self._leaving if process.returncode is None)])
         await _end([process for name, process in self._running.items() if name in self._last])
 
     async def run(self, spec: Spec) -> None:
@@ -80,6 +85,8 @@ class Supervisor:
                 self.pids[spec.name] = process.pid
                 self._changed()
                 started.set()
+                if spec.succeeds and await self._is_succeeded(spec, process):
+                    continue
                 status = await process.wait()
                 del self._running[spec.name]
                 self._note(spec.name, f"ended with {status}")
@@ -89,6 +96,21 @@ class Supervisor:
             await asyncio.sleep(backoff)
             while (self._state / "hold" / spec.name).exists():  # noqa: ASYNC110 - a file has no event
                 await asyncio.sleep(LOOK)
+
+    async def _is_succeeded(self, spec: Spec, process: asyncio.subprocess.Process) -> bool:
+        """Wait until a successor is asked for, or it has ended: then False."""
+        asked, ended = self._state / "replace" / spec.name, asyncio.create_task(process.wait())
+        try:
+            while not asked.exists():
+                await asyncio.wait([ended], timeout=LOOK)
+                if ended.done():
+                    return False
+        finally:
+            ended.cancel()
+        asked.unlink(missing_ok=True)
+        self._leaving = {process, *(one for one in self._leaving if one.returncode is None)}
+        self._note(spec.name, f"{process.pid} is to be succeeded")
+        return True
 
     async def _bound_logs(self) -> None:
         while True:

@@ -57,6 +57,25 @@ async def test_a_process_that_dies_is_started_again_and_whoever_asked_is_told(st
     assert "sleeper ended with -9" in (state / "log" / "sleeper.log").read_text()
 
 
+async def test_a_successor_is_started_beside_what_it_succeeds_and_both_end_with_the_scope(state: Path) -> None:
+    (state / "replace").mkdir()
+    async with Supervisor(state) as supervisor:
+        await supervisor.run(Spec("sleeper", SLEEP, succeeds=True))
+        first = supervisor.pids["sleeper"]
+        (state / "replace" / "sleeper").touch()
+        await until("another one is the one to keep", lambda: supervisor.pids["sleeper"] != first)
+        second = supervisor.pids["sleeper"]
+        assert alive(first)
+        assert alive(second)
+        assert not (state / "replace" / "sleeper").exists()
+        os.kill(first, signal.SIGKILL)
+        await until("the one before has ended", lambda: not alive(first))
+        assert supervisor.deaths == {}, "which is no death of the one that is kept"
+        os.kill(second, signal.SIGKILL)
+        await until("the successor is kept", lambda: supervisor.pids["sleeper"] != second)
+    assert not any(alive(pid) for pid in (first, second, supervisor.pids["sleeper"]))
+
+
 async def test_a_held_process_stays_dead_until_it_is_released(state: Path) -> None:
     async with Supervisor(state) as supervisor:
         await supervisor.run(Spec("sleeper", SLEEP))

@@ -45,6 +45,12 @@ class Scripted:
         await self._server.wait_closed()
         self.path.unlink(missing_ok=True)
 
+    async def say(self, kind: str, fields: dict[str, object]) -> None:
+        """Something nobody asked for, to everyone."""
+        for writer in self._writers:
+            writer.write(frames.encode(kind, fields))
+            await writer.drain()
+
     def opened(self, name: str) -> dict[str, Any]:
         """A section it serves, unpacked."""
         return dict(msgpack.unpackb(self.sections[name], raw=False))

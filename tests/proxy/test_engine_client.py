@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.engine import Credential, Desired, EngineClient, Trust
+from proxy.engine import AGAIN, Credential, Desired, EngineClient, Trust
 from proxy.refusals import DENIED
 from tests.proxy.scripted import Scripted
 
@@ -120,7 +120,7 @@ async def test_a_restarted_agent_knows_what_was_accepted_before(tmp_path: Path) 
 async def test_a_port_in_use_is_asked_for_again_however_many_changes_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.engine.BIND_AGAIN", 0.2)
+    monkeypatch.setitem(AGAIN, "bind_failed", 0.2)
     async with pair(tmp_path) as (engine, client):
         engine.bad, engine.bad_code = {b"taken"}, "bind_failed"
         client.engine.offer(desired(1, host=b"h", api=b"taken"))
@@ -133,6 +133,36 @@ async def test_a_port_in_use_is_asked_for_again_however_many_changes_there_are(
                 client.engine.offer(desired(policy, host=b"h", api=b"taken", web=str(policy).encode()))
                 await serving(client, policy)
         await client.until(lambda: client.engine.served is not None and client.engine.served.refused == ())
+
+
+async def test_what_crashed_an_engine_gives_way_to_what_it_had_before_and_is_offered_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(AGAIN, "crashed", 0.3)
+    async with pair(tmp_path) as (engine, client):
+        client.engine.offer(desired(1, host=b"h", api=b"good"))
+        await serving(client, 1)
+        client.engine.offer(desired(2, host=b"h", api=b"poison"))
+        await serving(client, 2)
+        await engine.stop()
+        await client.until(lambda: client.engine.welcome is None)
+        engine.bad, engine.bad_code = {b"poison"}, "crashed"
+        await engine.start()
+        await client.until(lambda: engine.sections.get("service/shop/api") == b"good")
+        await client.until(lambda: client.engine.served is not None and len(client.engine.served.refused) == 1)
+        assert client.engine.served is not None
+        assert [one.code for one in client.engine.served.refused] == ["crashed"]
+        engine.bad = set()
+        await client.until(lambda: engine.sections["service/shop/api"] == b"poison")
+
+
+async def test_an_engine_that_did_not_start_from_its_newest_state_is_told_of(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (engine, client):
+        await client.until(lambda: client.engine.welcome is not None)
+        assert client.engine.notes == ()
+        await engine.say("event", {"kind": "fell_back", "fields": {"why": "torn", "newest": "7", "instead": "6"}})
+        await client.until(lambda: client.engine.notes != ())
+        assert "7 is torn" in "".join(client.engine.notes)
 
 
 async def test_an_engine_that_refuses_everything_is_not_asked_without_end(tmp_path: Path) -> None:

@@ -63,6 +63,17 @@ pub struct Rotation {
     times: AtomicU32,
 }
 
+/// A rotation as it is told to another process, whose moments are not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Milliseconds until it is due; `None`: given up.
+    pub left_ms: Option<u64>,
+    /// Whether it is out at all.
+    pub out: bool,
+    /// Ejections that still count.
+    pub times: u32,
+}
+
 /// Where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -253,6 +264,29 @@ impl Rotation {
     /// Ejections that still count.
     pub fn times(&self) -> u32 {
         self.times.load(Relaxed)
+    }
+
+    /// What a successor has to know; `None`: nothing is held against it.
+    pub fn carried(&self, now: Moment) -> Option<Carried> {
+        let (until, times) = (self.until.load(Relaxed), self.times());
+        let left = Duration::from_nanos(until.saturating_sub(now.as_nanos()));
+        (until != 0 || times != 0).then(|| Carried {
+            left_ms: (until != Self::GONE)
+                .then(|| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            out: until != 0,
+            times,
+        })
+    }
+
+    /// Takes over what another process held against it.
+    pub fn carry(&self, carried: Carried, now: Moment) {
+        let out = match carried.left_ms {
+            _ if !carried.out => 0,
+            Some(left) => until(now, Duration::from_millis(left).min(MAX_EJECTION)),
+            None => Self::GONE,
+        };
+        self.until.store(out, Relaxed);
+        self.times.store(carried.times, Relaxed);
     }
 
     /// Out, the n-th time n times as long. `None`: somebody else was first.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -19,6 +20,9 @@ pub(crate) struct Config {
     /// Threads that forward; `None`: as many as there are cores, four at most.
     #[serde(default)]
     pub(crate) workers: Option<usize>,
+    /// How long open requests, tunnels and downloads may go on after a signal to end, or after a successor took over.
+    #[serde(default = "default_drain")]
+    pub(crate) drain_seconds: u64,
     /// Metrics and readiness.
     pub(crate) admin: Admin,
     /// How it logs.
@@ -80,6 +84,10 @@ pub(crate) struct InvalidConfig {
     what: String,
 }
 
+fn default_drain() -> u64 {
+    30
+}
+
 /// More threads than this help nobody.
 const MOST_WORKERS: usize = 256;
 
@@ -106,6 +114,11 @@ impl Config {
             }
             _ => config.bounds.check().map(|()| config),
         }
+    }
+
+    /// How long a drain lasts at most.
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
     }
 
     /// How many workers to run.

@@ -26,20 +26,25 @@ use std::process::ExitCode;
 
 use crate::config::Config;
 
-const USAGE: &str = "usage: weft-engine --config FILE | --version";
+const USAGE: &str = "usage: weft-engine --config FILE [--replace] | --version
+  --replace  take over from the engine that runs with this configuration, without losing a connection; start where none does";
 
 /// Something in the command line or the configuration is wrong.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let (first, second, rest) = (arguments.next(), arguments.next(), arguments.next());
-    match (first.as_ref().and_then(|word| word.to_str()), second, rest) {
-        (Some("--version"), None, None) => {
+    let (first, second) = (arguments.next(), arguments.next());
+    let rest: Vec<_> = arguments.collect();
+    let replace = rest == ["--replace"];
+    match (first.as_ref().and_then(|word| word.to_str()), second) {
+        (Some("--version"), None) => {
             println!("weft-engine {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-        (Some("--config"), Some(path), None) => start(PathBuf::from(path)),
+        (Some("--config"), Some(path)) if rest.is_empty() || replace => {
+            start(PathBuf::from(path), replace)
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(EXIT_USAGE)
@@ -47,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(path: PathBuf) -> ExitCode {
+fn start(path: PathBuf, replace: bool) -> ExitCode {
     let config = match Config::load(&path) {
         Ok(config) => config,
         Err(error) => {
@@ -56,7 +61,13 @@ fn start(path: PathBuf) -> ExitCode {
         }
     };
     log::start(&config.log);
-    match control::run(&config) {
+    match control::run(
+        &config,
+        control::Command {
+            config: path,
+            replace,
+        },
+    ) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the engine ends");

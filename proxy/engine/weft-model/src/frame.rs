@@ -64,6 +64,13 @@ pub enum ToEngine {
         /// Milliseconds from now.
         deadline_ms: u64,
     },
+    /// On a connection of its own, by a successor: everything, please. Answered by `handing`, with bytes and descriptors after it.
+    Handover {
+        /// The layout of what follows `handing` that the successor understands.
+        format: u32,
+    },
+    /// By a successor that accepts on every listener it was handed: the old engine accepts no more, and says `handed`.
+    Serving {},
     /// On a connection of its own: what the engine serves, as JSON in a `state` frame. Changes nothing.
     Inspect {},
 }
@@ -98,12 +105,15 @@ pub enum FromEngine {
         generation: u64,
         /// The section at fault; empty for `rebase`.
         section: String,
-        /// A permanent code: `rebase`, `invalid_section`, `unknown_section`, `unsupported`, `bind_failed`.
+        /// A permanent code: `rebase`, `invalid_section`, `unknown_section`, `unsupported`, `bind_failed`, `crashed`.
         code: String,
         /// Where in the section, as `routes[0].to[1].weight`.
         path: String,
         /// What was wrong and what was expected.
         message: String,
+        /// Other sections that are refused for the same reason.
+        #[serde(default)]
+        also: Vec<String>,
     },
     /// An identity or trust epoch is in force.
     EpochAck {
@@ -119,9 +129,20 @@ pub enum FromEngine {
     },
     /// Nothing is open any more, or the deadline passed.
     Drained {},
+    /// Answer to `handover`. So many bytes of state follow, then the descriptors, by SCM_RIGHTS.
+    Handing {
+        /// Whose state it is; a successor has the same.
+        state_dir: String,
+        /// Bytes that follow.
+        state: u64,
+        /// Listening sockets, by address, in the order of their descriptors; before them come lock, door and admin.
+        listeners: Vec<(String, u32)>,
+    },
+    /// Answer to `serving`: this engine accepts no more, writes no more, and ends when nothing is open any more.
+    Handed {},
     /// Something happened that the agent or a person may want to know.
     Event {
-        /// `ejected`, `returned`, `certificate_served`, `gone`.
+        /// `ejected`, `returned`, `certificate_served`, `gone`, `fell_back`.
         kind: String,
         /// Fields by name, from the glossary.
         fields: BTreeMap<String, String>,

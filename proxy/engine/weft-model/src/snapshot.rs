@@ -62,6 +62,11 @@ impl Snapshot {
         self.raw.iter().map(|(name, bytes)| (name.as_str(), bytes))
     }
 
+    /// A section as it was sent, if it is there.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.raw.get(name).map(|bytes| &**bytes)
+    }
+
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
         match parse::section(name, bytes)? {
             (SectionName::Listener(key), Section::Listener(value)) => {

@@ -94,7 +94,9 @@ impl Admin {
         match head.path() {
             b"/metrics" => self.metrics(head).await,
             b"/ready" if !self.serving.load(Relaxed) => (503, TEXT, "no snapshot yet\n".to_owned()),
-            b"/ready" if self.latest.borrow().draining => (503, TEXT, "draining\n".to_owned()),
+            b"/ready" if self.latest.borrow().draining.is_some() => {
+                (503, TEXT, "draining\n".to_owned())
+            }
             b"/ready" => (200, TEXT, "ready\n".to_owned()),
             _ => (404, TEXT, "there are /metrics and /ready\n".to_owned()),
         }

@@ -1,10 +1,14 @@
 //! What connections ask of the core.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use tokio::sync::oneshot;
-use weft_model::frame::FromEngine;
+use weft_model::frame::{FromEngine, ToEngine};
+
+use super::estate::{Doors, Estate};
 
 /// What is asked of the core; every request is answered once.
 #[derive(Debug)]
@@ -29,8 +33,20 @@ pub(crate) enum Ask {
         revoked: Vec<String>,
         answer: oneshot::Sender<FromEngine>,
     },
-    /// Accept no more; answered when it is so.
-    Drain { answer: oneshot::Sender<()> },
+    /// Accept no more, and let connections go that are silent for so long; answered when it is so.
+    Drain {
+        quiet: Duration,
+        answer: oneshot::Sender<()>,
+    },
+    /// Everything to a successor. Nothing changes until it took over or gave up.
+    HandOver {
+        /// For what the core does not know of.
+        doors: Doors,
+        /// Where it goes.
+        give: oneshot::Sender<io::Result<Estate>>,
+        /// Told, with whom to answer, when the successor serves; dropped where it gave up.
+        taken: oneshot::Receiver<oneshot::Sender<()>>,
+    },
 }
 
 /// An `apply` frame.
@@ -43,4 +59,21 @@ pub(crate) struct Change {
     pub(crate) reset: bool,
     pub(crate) set: BTreeMap<String, ByteBuf>,
     pub(crate) delete: Vec<String>,
+}
+
+// === impl Change ===
+
+impl Change {
+    /// The frame it came in.
+    pub(crate) fn frame(&self) -> ToEngine {
+        ToEngine::Apply {
+            base: self.base,
+            generation: self.generation,
+            policy: self.policy,
+            registry: self.registry,
+            reset: self.reset,
+            set: self.set.clone(),
+            delete: self.delete.clone(),
+        }
+    }
 }

@@ -1,21 +1,30 @@
 //! What the engine serves, and the only one who changes it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use serde_bytes::ByteBuf;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_local;
 use weft_core::caller::Local;
 use weft_model::Refusal;
-use weft_model::frame::FromEngine;
+use weft_model::frame::{FromEngine, ToEngine};
 
 use super::ask::{Ask, Change};
-use super::said::{epoch_answer, nack, unbound};
+use super::estate::{Doors, Estate, Experience, Left};
+use super::frames;
+use super::said::{crashed, epoch_answer, nack, unbound};
 use super::sockets::{BindError, Bound, bind};
 use super::state::Saved;
+use super::trial::Suspects;
 use crate::tls::Trust;
 use crate::worker::{Command, Handle};
 use crate::world::{Builder, Revisions, World};
@@ -29,7 +38,16 @@ pub(crate) struct Core {
     /// The newest; the disk's thread and whoever looks take it when they can.
     latest: watch::Sender<Arc<World>>,
     serving: Arc<AtomicBool>,
+    /// Listening sockets of the engine before, until they are used.
+    inherited: Bound,
+    /// What is refused, because it crashed this engine.
+    suspects: Suspects,
+    /// To the engine before, while it drains.
+    predecessor: Option<mpsc::UnboundedSender<ToEngine>>,
 }
+
+/// After a hand-over a connection that was silent for so long is let go: one that was not may just be bringing a request.
+const QUIET_AFTER_HANDOVER: Duration = Duration::from_secs(2);
 
 /// Marks a generation that is less than what it was on disk.
 const PARTIAL: u64 = 1 << 62;
@@ -42,6 +60,7 @@ impl Core {
         workers: Arc<[Handle]>,
         latest: watch::Sender<Arc<World>>,
         serving: Arc<AtomicBool>,
+        inherited: Bound,
     ) -> Self {
         let world = latest.borrow().clone();
         Self {
@@ -50,11 +69,53 @@ impl Core {
             workers,
             latest,
             serving,
+            inherited,
+            suspects: Suspects::default(),
+            predecessor: None,
         }
     }
 
-    /// Serves what was saved. What cannot be used of it is said in the log, and the rest is served.
-    pub(crate) async fn restore(&mut self, saved: Saved) {
+    /// Serves what the engine before did, on its sockets, and holds against endpoints what it learned of them.
+    /// `false`: it cannot be.
+    pub(crate) async fn succeed(&mut self, saved: Saved, experience: Experience) -> bool {
+        let whole = self.restore(saved).await;
+        experience.carry(&self.world);
+        self.inherited.clear();
+        whole
+    }
+
+    /// Refuses these from now on.
+    pub(crate) fn suspect(&mut self, suspects: Suspects) {
+        self.suspects = suspects;
+    }
+
+    /// Tells the engine before of every change from now on, while connections are open there: rights may be lost.
+    pub(crate) fn tell(&mut self, predecessor: UnixStream) {
+        let (tell, mut told) = mpsc::unbounded_channel::<ToEngine>();
+        self.predecessor = Some(tell);
+        spawn_local(async move {
+            let (mut read, mut write) = predecessor.into_split();
+            let gone = async {
+                let mut rest = [0; 64];
+                while matches!(read.read(&mut rest).await, Ok(1..)) {}
+            };
+            let telling = async {
+                while let Some(frame) = told.recv().await {
+                    if frames::write(&mut write, &frame).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                () = gone => {}
+                () = telling => {}
+            }
+            tracing::info!("the engine before has ended");
+        });
+    }
+
+    /// Serves what was saved. What cannot be used of it is said in the log, and the rest is served. Whether all of it is.
+    pub(crate) async fn restore(&mut self, saved: Saved) -> bool {
         let Saved { served, keys } = saved;
         if let Err(message) = self.trust(served.bundles, served.revoked).await {
             tracing::warn!(error = %message, "the trust on disk cannot be used");
@@ -81,17 +142,18 @@ impl Core {
                 tracing::warn!(identity = %name, error = %message, "an identity on disk cannot be used");
             }
         }
-        self.serve_what_can_be(change).await;
+        self.serve_what_can_be(change).await
     }
 
     /// A port that somebody else took meanwhile costs itself only: the rest is served, under a generation that no agent
     /// knows, so that the next one starts anew and asks for that port again.
-    async fn serve_what_can_be(&mut self, mut change: Change) {
+    async fn serve_what_can_be(&mut self, mut change: Change) -> bool {
+        let mut whole = true;
         loop {
             let nack = match self.apply(&change).await {
                 Ok(generation) => {
-                    tracing::info!(generation, "serving what was on disk");
-                    return;
+                    tracing::info!(generation, "serving what was there before");
+                    return whole;
                 }
                 Err(nack) => nack,
             };
@@ -104,13 +166,14 @@ impl Core {
                 } if code == "bind_failed" && change.set.remove(section).is_some() => {
                     tracing::error!(%section, %message, "a listener on disk cannot be opened and is left out");
                     change.generation |= PARTIAL;
+                    whole = false;
                 }
                 _ => {
                     tracing::error!(
                         ?nack,
-                        "the snapshot on disk cannot be served; waiting for the agent"
+                        "what was there before cannot be served; waiting for the agent"
                     );
-                    return;
+                    return false;
                 }
             }
         }
@@ -122,6 +185,7 @@ impl Core {
             // Whoever asked may be gone; what was done stays done.
             match ask {
                 Ask::Apply { change, answer } => {
+                    self.pass_on(|| change.frame());
                     let said = match self.apply(&change).await {
                         Ok(generation) => FromEngine::Ack { generation },
                         Err(nack) => nack,
@@ -135,6 +199,12 @@ impl Core {
                     key,
                     answer,
                 } => {
+                    self.pass_on(|| ToEngine::Identity {
+                        epoch,
+                        service: name.clone(),
+                        chain: chain.clone(),
+                        key: key.clone(),
+                    });
                     let done = self.identity(&name, chain, key).await;
                     drop(answer.send(epoch_answer(epoch, done)));
                 }
@@ -144,17 +214,68 @@ impl Core {
                     revoked,
                     answer,
                 } => {
+                    self.pass_on(|| ToEngine::Trust {
+                        epoch,
+                        bundles: bundles.clone(),
+                        revoked: revoked.clone(),
+                    });
                     let done = self.trust(bundles, revoked).await;
                     drop(answer.send(epoch_answer(epoch, done)));
                 }
-                Ask::Drain { answer } => {
-                    let closed = self.world.places.keys().copied().collect();
-                    self.publish(self.world.drained(), Bound::new(), closed)
-                        .await;
+                Ask::Drain { quiet, answer } => {
+                    self.drain(quiet).await;
                     let _ = answer.send(());
+                }
+                Ask::HandOver { doors, give, taken } => {
+                    if give.send(self.estate(doors).await).is_ok()
+                        && let Ok(done) = taken.await
+                    {
+                        // The directory is the successor's from now on.
+                        self.suspects = Suspects::default();
+                        self.drain(QUIET_AFTER_HANDOVER).await;
+                        let _ = done.send(());
+                    }
                 }
             }
         }
+    }
+
+    /// What is refused here is refused there too: it serves the same.
+    fn pass_on(&mut self, frame: impl FnOnce() -> ToEngine) {
+        let gone = |to: &mpsc::UnboundedSender<ToEngine>| to.is_closed();
+        if self.predecessor.take_if(|to| gone(to)).is_none()
+            && let Some(predecessor) = &self.predecessor
+        {
+            let _ = predecessor.send(frame());
+        }
+    }
+
+    async fn drain(&mut self, quiet: Duration) {
+        let closed = self.world.places.keys().copied().collect();
+        self.publish(self.world.drained(quiet), Bound::new(), closed)
+            .await;
+    }
+
+    /// All that is served, and a second descriptor of every listening socket.
+    async fn estate(&self, doors: Doors) -> io::Result<Estate> {
+        if self.world.draining.is_some() {
+            return Err(io::Error::other("this engine drains already"));
+        }
+        let mut listeners: BTreeMap<SocketAddr, Vec<OwnedFd>> = BTreeMap::new();
+        for worker in &*self.workers {
+            let (lent, told) = oneshot::channel();
+            let dead = |_| io::Error::other("a worker is dead");
+            let asked = worker.commands.send(Command::Lend { lent });
+            asked.map_err(|_| io::Error::other("a worker is dead"))?;
+            for (address, descriptor) in told.await.map_err(dead)?? {
+                listeners.entry(address).or_default().push(descriptor);
+            }
+        }
+        Ok(Estate {
+            left: Left::of(&self.world),
+            doors,
+            listeners,
+        })
     }
 
     async fn apply(&mut self, change: &Change) -> Result<u64, FromEngine> {
@@ -172,6 +293,19 @@ impl Core {
                 message,
             ));
         }
+        if let Some((sections, left)) = self.suspects.among(&change.set) {
+            return Err(crashed(generation, sections, left));
+        }
+        self.suspects.applying(&self.world.snapshot, &change.set);
+        let done = self.put_in_force(change).await;
+        if done.is_err() {
+            self.suspects.refused();
+        }
+        done
+    }
+
+    async fn put_in_force(&mut self, change: &Change) -> Result<u64, FromEngine> {
+        let generation = change.generation;
         let refused = |refusal: Refusal| {
             nack(
                 generation,
@@ -272,8 +406,8 @@ impl Core {
     }
 
     /// Binds what is new and says what is gone; sockets whose address stays are not touched.
-    fn listen(&self, next: &World) -> Result<(Bound, Vec<SocketAddr>), BindError> {
-        if self.world.draining {
+    fn listen(&mut self, next: &World) -> Result<(Bound, Vec<SocketAddr>), BindError> {
+        if self.world.draining.is_some() {
             return Ok((Bound::new(), Vec::new()));
         }
         let now = &self.world.places;
@@ -282,7 +416,12 @@ impl Core {
             .keys()
             .copied()
             .filter(|address| !now.contains_key(address));
-        let opened = bind(fresh, self.workers.len())?;
+        let (given, fresh): (Vec<_>, Vec<_>) =
+            fresh.partition(|address| self.inherited.contains_key(address));
+        let mut opened = bind(fresh, self.workers.len())?;
+        for address in given {
+            opened.extend(self.inherited.remove_entry(&address));
+        }
         let closed = now
             .keys()
             .copied()
@@ -295,12 +434,16 @@ impl Core {
     async fn publish(&mut self, world: World, mut opened: Bound, closed: Vec<SocketAddr>) {
         let world = Arc::new(world);
         let mut waiting = Vec::with_capacity(self.workers.len());
-        for worker in &*self.workers {
+        for (index, worker) in self.workers.iter().enumerate() {
             let (done, told) = oneshot::channel();
-            let own = opened
-                .iter_mut()
-                .filter_map(|(address, sockets)| Some((*address, sockets.pop()?)))
-                .collect();
+            let left = self.workers.len() - index;
+            let share = |sockets: &mut Vec<_>| {
+                sockets.split_off(sockets.len() - sockets.len().div_ceil(left))
+            };
+            let own = opened.iter_mut().flat_map(|(address, sockets)| {
+                share(sockets).into_iter().map(|socket| (*address, socket))
+            });
+            let own = own.collect();
             let command = Command::Serve {
                 world: Arc::clone(&world),
                 opened: own,

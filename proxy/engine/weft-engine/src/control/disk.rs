@@ -7,20 +7,36 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use weft_model::frame::FromEngine;
 
 use super::state::{Keys, Saved, Served};
+use super::trial::{Suspects, Trial};
 
 /// A state directory that this process alone writes.
 #[derive(Debug)]
 pub(crate) struct Disk {
     dir: PathBuf,
     newest: u64,
-    _lock: File,
+    /// Saved last, and whether it can be lived with.
+    trial: Trial,
+    settling: Option<(u64, Instant)>,
+    lock: File,
+}
+
+/// Why the newest generation is not the one that is served.
+#[derive(Clone, Debug)]
+pub(crate) struct FellBack {
+    /// `torn` or `crashed`.
+    pub(crate) why: &'static str,
+    newest: u64,
+    instead: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,8 +52,11 @@ struct Manifest {
 /// The layout of the files.
 const FORMAT: u32 = 1;
 
-/// How many generations are kept.
+/// How many generations are kept, besides one that served for long enough and one that may yet.
 const KEPT: usize = 2;
+
+/// What served for so long is fallen back on.
+const PROOF: Duration = Duration::from_secs(60);
 
 // === impl Disk ===
 
@@ -64,27 +83,96 @@ impl Disk {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
+        Self::adopt(dir, lock)
+    }
+
+    /// The directory of an engine that handed over its lock and writes no more.
+    pub(crate) fn adopt(dir: &Path, lock: File) -> io::Result<Self> {
         let newest = numbers(dir)?.into_iter().max().unwrap_or(0);
         Ok(Self {
             dir: dir.to_owned(),
             newest,
-            _lock: lock,
+            trial: Trial::open(dir),
+            settling: None,
+            lock,
         })
     }
 
-    /// The newest generation that is whole; `None`: there is none.
-    pub(crate) fn load(&self) -> io::Result<Option<Saved>> {
+    /// What is refused for what it did.
+    pub(crate) fn suspects(&self) -> Suspects {
+        self.trial.suspects()
+    }
+
+    /// Nothing is written any more: the engine ends in order, or another one goes on here.
+    pub(crate) fn end(&self) {
+        self.trial.end();
+    }
+
+    /// Looks whether a generation has served long enough to be fallen back on.
+    pub(crate) fn settle(&mut self) {
+        if let Some((number, since)) = self.settling
+            && since.elapsed() >= PROOF
+        {
+            self.trial.prove(number);
+            self.settling = (number != self.newest).then(|| (self.newest, Instant::now()));
+        }
+    }
+
+    /// A second descriptor of the lock: whoever has it may write here.
+    pub(crate) fn lock(&self) -> io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
+    }
+
+    /// The newest generation that is whole and did not crash the engine three times within a minute; `None`: there is
+    /// none. Where all did, the newest: there is nothing to lose.
+    pub(crate) fn load(&mut self) -> io::Result<(Option<Saved>, Option<FellBack>)> {
         let mut found = numbers(&self.dir)?;
         found.sort_unstable();
+        let mut fell_back = None;
+        let mut crashed: Option<(u64, Saved)> = None;
+        let verdict = self.trial.judge();
         for number in found.into_iter().rev() {
-            match self.read(number) {
-                Ok(saved) => return Ok(Some(saved)),
+            let saved = match self.read(number) {
+                Ok(saved) => saved,
                 Err(why) => {
-                    tracing::warn!(number, error = %why, "a generation on disk is torn; the one before is used");
+                    tracing::error!(number, error = %why, "a generation on disk is torn; the one before is used");
+                    fell_back.get_or_insert(FellBack::new("torn", number));
+                    continue;
                 }
+            };
+            if !verdict.allows(number) {
+                crashed.get_or_insert((number, saved));
+                continue;
             }
+            if let Some((bad, crashed)) = &crashed {
+                tracing::error!(
+                    number = bad,
+                    "a generation on disk crashed the engine three times within a minute; one before it is used"
+                );
+                fell_back = Some(FellBack::new("crashed", *bad));
+                let (bad, good) = (&crashed.served.sections, &saved.served.sections);
+                self.trial.gave_way(bad, good);
+            }
+            self.begin(number, &mut fell_back);
+            return Ok((Some(saved), fell_back));
         }
-        Ok(None)
+        let Some((number, saved)) = crashed else {
+            return Ok((None, fell_back));
+        };
+        tracing::error!(
+            number,
+            "every generation on disk was there when the engine crashed; the newest is tried again"
+        );
+        self.begin(number, &mut fell_back);
+        Ok((Some(saved), fell_back))
+    }
+
+    fn begin(&mut self, number: u64, fell_back: &mut Option<FellBack>) {
+        self.trial.serves(number);
+        self.settling = Some((number, Instant::now()));
+        if let Some(fell_back) = fell_back {
+            fell_back.instead = Some(number);
+        }
     }
 
     /// Writes a generation and forgets all but the last two.
@@ -105,6 +193,8 @@ impl Disk {
         self.write("keys", number, &keys)?;
         self.write("manifest", number, manifest.as_bytes())?;
         self.newest = number;
+        self.trial.serves(number);
+        self.settling.get_or_insert((number, Instant::now()));
         self.forget_old()
     }
 
@@ -143,14 +233,8 @@ impl Disk {
 
     fn write(&self, part: &str, number: u64, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.dir.join(format!("{part}.tmp"));
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        write_private(&temporary, bytes)?;
+        File::open(&temporary)?.sync_all()?;
         fs::rename(&temporary, self.path(part, number))?;
         File::open(&self.dir)?.sync_all()
     }
@@ -159,7 +243,11 @@ impl Disk {
         let mut found = numbers(&self.dir)?;
         found.sort_unstable();
         let surplus = found.len().saturating_sub(KEPT);
+        let settling = self.settling.map(|(number, _)| number);
         for number in &found[..surplus] {
+            if [settling, self.trial.proven()].contains(&Some(*number)) {
+                continue;
+            }
             // The manifest first: without it the other two are nothing.
             for part in ["manifest", "keys", "snapshot"] {
                 match fs::remove_file(self.path(part, *number)) {
@@ -189,7 +277,46 @@ fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// A file for its owner alone, not yet waited for.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)
+}
+
+// === impl FellBack ===
+
+impl FellBack {
+    fn new(why: &'static str, newest: u64) -> Self {
+        Self {
+            why,
+            newest,
+            instead: None,
+        }
+    }
+
+    /// For agents.
+    pub(crate) fn event(&self) -> FromEngine {
+        let instead = self
+            .instead
+            .map_or("none".to_owned(), |number| number.to_string());
+        let fields = [
+            ("why", self.why.to_owned()),
+            ("newest", self.newest.to_string()),
+            ("instead", instead),
+        ];
+        FromEngine::Event {
+            kind: "fell_back".to_owned(),
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    }
+}
+
+pub(super) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -216,22 +343,23 @@ mod tests {
         dir
     }
 
-    fn loaded(disk: &Disk) -> Option<u64> {
-        disk.load()
-            .expect("readable")
-            .map(|saved| saved.served.generation)
+    fn loaded(disk: &mut Disk) -> Option<u64> {
+        let (saved, _) = disk.load().expect("readable");
+        saved.map(|saved| saved.served.generation)
     }
 
     #[test]
-    fn what_was_saved_last_is_loaded_and_two_generations_are_kept() {
+    fn what_was_saved_last_is_loaded_and_two_generations_are_kept_with_one_on_trial() {
         let dir = scratch("kept");
         let mut disk = Disk::open(&dir).expect("opened");
-        assert_eq!(loaded(&disk), None);
+        assert_eq!(loaded(&mut disk), None);
         for generation in 1..=4 {
             disk.save(&saved(generation)).expect("saved");
         }
-        assert_eq!(loaded(&disk), Some(4));
-        assert_eq!(numbers(&dir).expect("listed").len(), 2);
+        assert_eq!(loaded(&mut disk), Some(4));
+        let mut kept = numbers(&dir).expect("listed");
+        kept.sort_unstable();
+        assert_eq!(kept, [1, 3, 4]);
         fs::remove_dir_all(&dir).expect("removed");
     }
 
@@ -245,10 +373,28 @@ mod tests {
             let path = disk.path(part, 2);
             let whole = fs::read(&path).expect("read");
             fs::write(&path, &whole[..whole.len() / 2]).expect("torn");
-            assert_eq!(loaded(&disk), Some(1), "{part}");
+            assert_eq!(loaded(&mut disk), Some(1), "{part}");
             fs::write(&path, whole).expect("mended");
         }
-        assert_eq!(loaded(&disk), Some(2));
+        assert_eq!(loaded(&mut disk), Some(2));
+        fs::remove_dir_all(&dir).expect("removed");
+    }
+
+    #[test]
+    fn a_generation_that_crashed_three_times_gives_way_to_one_before_it() {
+        let dir = scratch("crashed");
+        let mut disk = Disk::open(&dir).expect("opened");
+        for generation in 1..=3 {
+            disk.save(&saved(generation)).expect("saved");
+        }
+        drop(disk);
+        for expected in [3, 3, 2, 1, 3] {
+            let mut disk = Disk::open(&dir).expect("opened");
+            let (saved, fell_back) = disk.load().expect("readable");
+            assert_eq!(saved.expect("one").served.generation, expected);
+            let why = fell_back.map(|fell_back| fell_back.why);
+            assert_eq!(why, matches!(expected, 1 | 2).then_some("crashed"));
+        }
         fs::remove_dir_all(&dir).expect("removed");
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use weft_model::frame::{FromEngine, MAX_FRAME, ToEngine};
+use weft_model::frame::{MAX_FRAME, ToEngine};
 
 /// Why no further frame can be read.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) async fn read(
 /// Sends a frame.
 pub(crate) async fn write(
     to: &mut (impl AsyncWrite + Unpin),
-    frame: &FromEngine,
+    frame: &impl serde::Serialize,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 4];
     rmp_serde::encode::write_named(&mut bytes, frame).map_err(io::Error::other)?;

@@ -37,10 +37,12 @@ pub(crate) fn inspect(world: &World) -> String {
         )
     });
     json!({
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
         "generation": world.generation,
         "policy": world.policy,
         "registry": world.registry,
-        "draining": world.draining,
+        "draining": world.draining.is_some(),
         "listeners": listeners.collect::<serde_json::Map<_, _>>(),
         "services": services.collect::<serde_json::Map<_, _>>(),
         "certificates": certificates.collect::<serde_json::Map<_, _>>(),

@@ -26,7 +26,8 @@ pub(crate) fn gauges(world: &World, standing: &Standing) -> Gauges {
         generation: world.generation,
         policy: world.policy,
         registry: world.registry,
-        draining: world.draining,
+        draining: world.draining.is_some(),
+        fell_back: standing.fell_back(),
         age: standing.age().map(|age| age.as_secs_f64()),
         agent: standing.has_agent(),
         services: world
@@ -129,7 +130,21 @@ pub(super) fn nack(
         code: code.to_owned(),
         path,
         message,
+        also: Vec::new(),
     }
+}
+
+/// Sections that crashed the engine, in a change or on disk.
+pub(super) fn crashed(generation: u64, mut sections: Vec<String>, left: u64) -> FromEngine {
+    let message = format!(
+        "the engine crashed three times within a minute with this; it is taken again when it has changed, or in {left} s"
+    );
+    let section = sections.remove(0);
+    let mut nack = nack(generation, section, "crashed", String::new(), message);
+    if let FromEngine::Nack { also, .. } = &mut nack {
+        *also = sections;
+    }
+    nack
 }
 
 /// An apply whose listener cannot be had.

@@ -23,13 +23,23 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Saver {
     thread: JoinHandle<()>,
     ending: Arc<AtomicBool>,
+    dies: Arc<AtomicBool>,
 }
 
-/// Starts it; what is served already came from the disk.
-pub(crate) fn start(mut disk: Disk, mut look: watch::Receiver<Arc<World>>) -> io::Result<Saver> {
-    look.mark_unchanged();
+/// Starts it. What is served already came from the disk, unless another engine gave it.
+pub(crate) fn start(
+    mut disk: Disk,
+    mut look: watch::Receiver<Arc<World>>,
+    given: bool,
+) -> io::Result<Saver> {
+    match given {
+        true => look.mark_changed(),
+        false => look.mark_unchanged(),
+    }
     let ending = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&ending);
+    let dies = Arc::new(AtomicBool::new(false));
+    let died = Arc::clone(&dies);
     let thread = std::thread::Builder::new()
         .name("saver".to_owned())
         .spawn(move || {
@@ -44,17 +54,31 @@ pub(crate) fn start(mut disk: Disk, mut look: watch::Receiver<Arc<World>>) -> io
                         std::thread::sleep(AGAIN);
                     }
                 } else if told.load(Relaxed) {
+                    if !died.load(Relaxed) {
+                        disk.end();
+                    }
                     return;
                 }
+                disk.settle();
                 std::thread::park_timeout(GATHER);
             }
         })?;
-    Ok(Saver { thread, ending })
+    Ok(Saver {
+        thread,
+        ending,
+        dies,
+    })
 }
 
 // === impl Saver ===
 
 impl Saver {
+    /// The same, for an engine that does not end in order: whoever starts next counts it as a crash.
+    pub(crate) fn give_up(self) {
+        self.dies.store(true, Relaxed);
+        self.finish();
+    }
+
     /// Writes what is not written yet, and ends.
     pub(crate) fn finish(self) {
         self.ending.store(true, Relaxed);

@@ -1,6 +1,7 @@
 //! The Unix socket: who may own it, and who may speak.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 #[derive(Debug)]
 pub(crate) struct Door {
     listener: UnixListener,
-    path: PathBuf,
+    path: Option<PathBuf>,
     uid: u32,
 }
 
@@ -31,12 +32,32 @@ impl Door {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Self::new(listener, path)
+    }
+
+    /// The one of an engine that handed it over.
+    pub(crate) fn adopt(socket: std::os::unix::net::UnixListener, path: &Path) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Self::new(UnixListener::from_std(socket)?, path)
+    }
+
+    fn new(listener: UnixListener, path: &Path) -> io::Result<Self> {
         let uid = UnixStream::pair()?.0.peer_cred()?.uid();
         Ok(Self {
             listener,
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             uid,
         })
+    }
+
+    /// A second descriptor of it.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Closed here; its file stays, because it is a successor's.
+    pub(crate) fn leave(mut self) {
+        self.path = None;
     }
 
     /// The next connection of somebody who may speak: this user or root. Others are turned away with a line in the log.
@@ -58,6 +79,8 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! How the engine stands with its agent.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub(crate) struct Standing {
     /// Nanoseconds since then; 0: never.
     acked: AtomicU64,
     agent: AtomicBool,
+    fell_back: OnceLock<&'static str>,
 }
 
 // === impl Standing ===
@@ -23,7 +25,19 @@ impl Standing {
             born: Instant::now(),
             acked: AtomicU64::new(0),
             agent: AtomicBool::new(false),
+            fell_back: OnceLock::new(),
         }
+    }
+
+    /// The newest generation on disk was not served at the start: why.
+    pub(crate) fn fell(&self, why: &'static str) {
+        // Told once.
+        let _ = self.fell_back.set(why);
+    }
+
+    /// Why the newest generation on disk was not served at the start, where it was not.
+    pub(crate) fn fell_back(&self) -> Option<&'static str> {
+        self.fell_back.get().copied()
     }
 
     /// A change is in force.

@@ -2,24 +2,31 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use super::admin::Admin;
 use super::connection::Desk;
 use super::core::Core;
-use super::disk::Disk;
+use super::disk::{Disk, FellBack};
+use super::estate::{Doors, Left};
+use super::handover::{self, Inheritance, Predecessor};
+use super::notify;
 use super::saver;
 use super::socket::Door;
+use super::sockets::Bound;
 use super::standing::Standing;
+use super::state::Saved;
 use super::watchdog;
 use crate::config::Config;
 use crate::observe::Caps;
@@ -39,32 +46,59 @@ const QUEUE: usize = 64;
 /// Scrapes that are written at once.
 const SCRAPES: usize = 2;
 
-/// After a signal, open requests get this long.
-const BRIEFLY: Duration = Duration::from_secs(5);
+/// How this process came to be, for the one that comes after it.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    /// The configuration's file.
+    pub(crate) config: PathBuf,
+    /// Whether to take over from the engine that runs with it, if one does.
+    pub(crate) replace: bool,
+}
 
-/// Runs an engine until a signal ends it (`Ok`), or a worker is lost.
-pub(crate) fn run(config: &Config) -> Result<(), StartError> {
+/// Why an engine ends in order.
+enum End {
+    Signal,
+    /// To be answered when nothing is accepted or written here any more.
+    HandedOver(oneshot::Sender<()>),
+}
+
+/// What an engine begins with.
+struct Begin {
+    admin: TcpListener,
+    door: Door,
+    from: From,
+}
+
+/// What people and supervisors say.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Where its state comes from.
+enum From {
+    Disk(Disk, Option<Saved>, Option<FellBack>),
+    Predecessor {
+        left: Left,
+        lock: OwnedFd,
+        listeners: Bound,
+        predecessor: Predecessor,
+    },
+}
+
+/// Runs an engine until a signal ends it or a successor took over (`Ok`), or a worker is lost.
+pub(crate) fn run(config: &Config, command: Command) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::new("the runtime", error))?;
-    LocalSet::new().block_on(&runtime, serve(config))
+    LocalSet::new().block_on(&runtime, serve(config, command))
 }
 
-async fn serve(config: &Config) -> Result<(), StartError> {
-    let disk = Disk::open(&config.state_dir).map_err(|error| {
-        StartError::new(format!("state_dir {}", config.state_dir.display()), error)
-    })?;
-    let admin_at = config.admin.listen;
-    let admin_listener = TcpListener::bind(admin_at)
-        .await
-        .map_err(|error| StartError::new(format!("admin.listen {admin_at}"), error))?;
-    let door = Door::open(&config.socket)
-        .await
-        .map_err(|error| StartError::new(format!("socket {}", config.socket.display()), error))?;
-    let saved = disk
-        .load()
-        .map_err(|error| StartError::new("the snapshot on disk", error))?;
+async fn serve(config: &Config, command: Command) -> Result<(), StartError> {
+    let (mut signals, mut hangup) = (Signals::new()?, listen(SignalKind::hangup())?);
+    let Begin { admin, door, from } = Begin::new(config, command.replace).await?;
+    let (inherited, from) = from.listeners(config.worker_count())?;
 
     let empty = Arc::new(World::empty());
     let (news, mut heard) = mpsc::unbounded_channel();
@@ -83,29 +117,53 @@ async fn serve(config: &Config) -> Result<(), StartError> {
     let (latest, look) = watch::channel(empty);
     let serving = Arc::new(AtomicBool::new(false));
     let standing = Arc::new(Standing::new());
-    let admin = Admin {
+    let answers = Admin {
         workers: Arc::clone(&workers),
         latest: look.clone(),
         serving: Arc::clone(&serving),
         standing: Arc::clone(&standing),
         scrapes: Arc::new(Semaphore::new(SCRAPES)),
     };
-    spawn_local(admin.serve(admin_listener));
+    let failed = |what: &'static str| move |error| StartError::new(what, error);
+    let admin_descriptor = admin.as_fd().try_clone_to_owned();
+    let admin_descriptor = admin_descriptor.map_err(failed("the admin socket"))?;
+    let scrapes = spawn_local(answers.serve(admin));
 
-    let mut core = Core::new(Arc::clone(&workers), latest, serving);
-    if let Some(saved) = saved {
-        core.restore(saved).await;
+    let mut core = Core::new(Arc::clone(&workers), latest, serving, inherited);
+    let Begun {
+        disk,
+        fell_back,
+        predecessor: took_over,
+    } = from.begin(config, &mut core).await?;
+    if let Some(fell_back) = &fell_back {
+        standing.fell(fell_back.why);
     }
-    let saver = saver::start(disk, look.clone())
-        .map_err(|error| StartError::new("the saving thread", error))?;
+    let doors = Doors {
+        state_dir: config.state_dir.clone(),
+        lock: disk.lock().map_err(failed("the lock"))?,
+        socket: door.descriptor().map_err(failed("the control socket"))?,
+        admin: admin_descriptor,
+    };
+    let saver = saver::start(disk, look.clone(), took_over.is_some())
+        .map_err(failed("the saving thread"))?;
     let (asks, asked) = mpsc::channel(QUEUE);
+    if let Some(predecessor) = took_over {
+        core.tell(
+            predecessor
+                .into_stream()
+                .map_err(failed("the engine before"))?,
+        );
+    }
     let core = spawn_local(core.run(asked));
-    let desk = Rc::new(Desk::new(
+    let (desk, handed) = Desk::new(
         asks,
         look.clone(),
         Arc::clone(&workers),
         standing,
-    ));
+        doors,
+        fell_back,
+    );
+    let desk = Rc::new(desk);
     let listening = Rc::clone(&desk);
     spawn_local(async move {
         while let Some(news) = heard.recv().await {
@@ -113,19 +171,69 @@ async fn serve(config: &Config) -> Result<(), StartError> {
         }
     });
     spawn_local(roll(look, news));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = workers.len(), admin = %admin_at, "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = workers.len(), admin = %config.admin.listen, "started");
+    notify::ready();
 
     let ended = tokio::select! {
-        lost = watchdog::watch(workers) => Err(StartError::new(lost, io::Error::other("the supervisor restarts it"))),
-        ended = until_signal() => ended,
+        lost = watchdog::watch(Arc::clone(&workers)) => Err(StartError::new(lost, io::Error::other("the supervisor restarts it"))),
+        () = signals.asked() => Ok(End::Signal),
+        Ok(done) = handed => Ok(End::HandedOver(done)),
         _ = core => Err(StartError::new("the control task died", io::Error::other("the supervisor restarts it"))),
         error = answer(&door, &desk) => Err(error),
+        () = succeed_at(&mut hangup, &command) => Ok(End::Signal),
     };
-    if ended.is_ok() {
-        desk.drain(BRIEFLY).await;
+    let within = config.drain();
+    match ended {
+        Ok(End::Signal) => {
+            notify::stopping();
+            signals.or(desk.drain(within)).await;
+            saver.finish();
+            Ok(())
+        }
+        Ok(End::HandedOver(done)) => {
+            door.leave();
+            scrapes.abort();
+            let _ = scrapes.await;
+            saver.finish();
+            // A successor that is gone was told everything.
+            let _ = done.send(());
+            signals.or(desk.until_nothing_is_open(within)).await;
+            Ok(())
+        }
+        Err(error) => {
+            saver.give_up();
+            Err(error)
+        }
     }
-    saver.finish();
-    ended
+}
+
+/// Starts a successor at every SIGHUP: the program that is at our own path now.
+async fn succeed_at(hangup: &mut Signal, command: &Command) {
+    let program = std::env::current_exe();
+    while hangup.recv().await.is_some() {
+        let started = program
+            .as_ref()
+            .map_err(ToString::to_string)
+            .and_then(|program| {
+                std::process::Command::new(program)
+                    .arg("--config")
+                    .arg(&command.config)
+                    .arg("--replace")
+                    .spawn()
+                    .map_err(|error| error.to_string())
+            });
+        match started {
+            Ok(mut child) => {
+                tracing::info!(pid = child.id(), "SIGHUP: a successor was started");
+                std::thread::spawn(move || {
+                    if let Ok(status) = child.wait() {
+                        tracing::error!(%status, "the successor ended before this engine did");
+                    }
+                });
+            }
+            Err(error) => tracing::error!(%error, "no successor can be started"),
+        }
+    }
 }
 
 async fn answer(door: &Door, desk: &Rc<Desk>) -> StartError {
@@ -141,19 +249,6 @@ async fn answer(door: &Door, desk: &Rc<Desk>) -> StartError {
     }
 }
 
-async fn until_signal() -> Result<(), StartError> {
-    let listen = |kind| signal(kind).map_err(|error| StartError::new("signals", error));
-    let (mut terminate, mut interrupt) = (
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    );
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "ending"),
-        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "ending"),
-    }
-    Ok(())
-}
-
 /// Judges the shares of successes every second.
 async fn roll(look: watch::Receiver<Arc<World>>, news: mpsc::UnboundedSender<News>) {
     loop {
@@ -165,6 +260,153 @@ async fn roll(look: watch::Receiver<Arc<World>>, news: mpsc::UnboundedSender<New
             for event in cluster.outlier.roll(&cluster.members, now) {
                 drop(news.send(News::outlier(cluster, event)));
             }
+        }
+    }
+}
+
+/// What it goes on with.
+struct Begun {
+    disk: Disk,
+    fell_back: Option<FellBack>,
+    predecessor: Option<Predecessor>,
+}
+
+// === impl Begin ===
+
+impl Begin {
+    async fn new(config: &Config, replace: bool) -> Result<Self, StartError> {
+        let socket = format!("socket {}", config.socket.display());
+        let inheritance = match replace {
+            true => Inheritance::ask(config)
+                .map_err(|error| StartError::new(format!("taking over at {socket}"), error))?,
+            false => None,
+        };
+        if let Some(inheritance) = inheritance {
+            return Self::inherit(config, inheritance).await;
+        }
+        let mut disk = Disk::open(&config.state_dir).map_err(|error| {
+            StartError::new(format!("state_dir {}", config.state_dir.display()), error)
+        })?;
+        let admin = bind_admin(config).await?;
+        let door = Door::open(&config.socket).await;
+        let door = door.map_err(|error| StartError::new(socket, error))?;
+        let loaded = disk.load();
+        let (saved, fell_back) =
+            loaded.map_err(|error| StartError::new("the snapshot on disk", error))?;
+        let from = From::Disk(disk, saved, fell_back);
+        Ok(Self { admin, door, from })
+    }
+
+    async fn inherit(config: &Config, inheritance: Inheritance) -> Result<Self, StartError> {
+        let given = inheritance.admin;
+        let same = given.local_addr().is_ok_and(|at| at == config.admin.listen);
+        let admin = match same {
+            true => given
+                .set_nonblocking(true)
+                .and_then(|()| TcpListener::from_std(given))
+                .map_err(|error| StartError::new("the admin socket", error))?,
+            false => bind_admin(config).await?,
+        };
+        let door = Door::adopt(inheritance.socket, &config.socket)
+            .map_err(|error| StartError::new("the control socket", error))?;
+        tracing::info!(listeners = inheritance.listeners.len(), "taking over");
+        let from = From::Predecessor {
+            left: inheritance.left,
+            lock: inheritance.lock,
+            listeners: inheritance.listeners,
+            predecessor: inheritance.predecessor,
+        };
+        Ok(Self { admin, door, from })
+    }
+}
+
+async fn bind_admin(config: &Config) -> Result<TcpListener, StartError> {
+    let at = config.admin.listen;
+    TcpListener::bind(at)
+        .await
+        .map_err(|error| StartError::new(format!("admin.listen {at}"), error))
+}
+
+// === impl From ===
+
+impl From {
+    /// The sockets of the engine before, enough for every worker.
+    fn listeners(mut self, workers: usize) -> Result<(Bound, Self), StartError> {
+        let given = match &mut self {
+            Self::Disk(..) => Bound::new(),
+            Self::Predecessor { listeners, .. } => std::mem::take(listeners),
+        };
+        let spread = handover::spread(given, workers)
+            .map_err(|error| StartError::new("the sockets of the engine before", error))?;
+        Ok((spread, self))
+    }
+
+    /// Serves what there is; only when that is so the engine before is relieved, and its directory ours.
+    async fn begin(self, config: &Config, core: &mut Core) -> Result<Begun, StartError> {
+        match self {
+            Self::Disk(disk, saved, fell_back) => {
+                if let Some(saved) = saved {
+                    core.restore(saved).await;
+                }
+                core.suspect(disk.suspects());
+                Ok(Begun {
+                    disk,
+                    fell_back,
+                    predecessor: None,
+                })
+            }
+            Self::Predecessor {
+                left,
+                lock,
+                mut predecessor,
+                ..
+            } => {
+                let (saved, experience) = left.into_parts();
+                let failed = |error| StartError::new("taking over", error);
+                if !core.succeed(saved, experience).await {
+                    let what = "what the engine before serves cannot be served";
+                    return Err(failed(io::Error::other(what)));
+                }
+                predecessor.relieve().map_err(failed)?;
+                let disk = Disk::adopt(&config.state_dir, lock.into()).map_err(failed)?;
+                core.suspect(disk.suspects());
+                Ok(Begun {
+                    disk,
+                    fell_back: None,
+                    predecessor: Some(predecessor),
+                })
+            }
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, StartError> {
+    signal(kind).map_err(|error| StartError::new("signals", error))
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn new() -> Result<Self, StartError> {
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns when somebody asks for the end.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!(signal = "SIGTERM", "ending"),
+            _ = self.interrupt.recv() => tracing::info!(signal = "SIGINT", "ending"),
+        }
+    }
+
+    /// Returns when it is done, or somebody asks for the end meanwhile.
+    async fn or(&mut self, done: impl Future<Output = ()>) {
+        tokio::select! {
+            () = done => {}
+            () = self.asked() => tracing::info!("at once"),
         }
     }
 }

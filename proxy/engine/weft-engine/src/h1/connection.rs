@@ -255,7 +255,8 @@ impl Connection {
             Direction::Gateway => worker.bounds.idle_timeout.0,
             Direction::Outbound | Direction::Inbound => MESH_IDLE,
         };
-        let mut until = Instant::now() + idle;
+        let since = Instant::now();
+        let mut until = since + idle;
         if let Some(peer) = &self.peer {
             until = until.min(peer.life.last);
         }
@@ -263,8 +264,11 @@ impl Connection {
         loop {
             let mut changed = pin!(worker.changed.notified());
             changed.as_mut().enable();
-            if !worker.still_serves(self.address, self.peer.as_deref()) {
+            if !worker.may_ask(self.address, self.peer.as_deref()) {
                 return false;
+            }
+            if let Some(quiet) = worker.draining() {
+                self.deadline.set(until.min(since + quiet));
             }
             let woken = poll_fn(|cx| {
                 if let Poll::Ready(read) = plain.input.poll_fill(&mut plain.stream, cx) {

@@ -75,9 +75,6 @@ async fn open(
 
 fn decide(peer: &Peer, worker: &Worker) -> Result<(Arc<Cluster>, usize, Places, Duration), Error> {
     let world = worker.world();
-    if world.draining {
-        return Err(Error::new(Reason::Draining, "this engine takes no more"));
-    }
     let gone = |what: &str| {
         let detail = format!("{what} does not run here any more");
         Error::new(Reason::Draining, detail)

@@ -99,9 +99,6 @@ pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error
 impl<'a> Plan<'a> {
     fn new(call: &'a Call, worker: &'a Worker) -> Result<(Self, Places, Duration), Error> {
         let world = worker.world();
-        if world.draining {
-            return Err(Error::new(Reason::Draining, "this engine takes no more"));
-        }
         let service = world.services.get(&call.service).ok_or_else(|| {
             let detail = format!("{} is not known here", call.service);
             Error::new(Reason::NoRoute, detail)

@@ -32,7 +32,7 @@ struct Counted {
 }
 
 /// Accepts until aborted.
-pub(super) async fn accept(listener: TcpListener, address: SocketAddr, worker: Rc<Worker>) {
+pub(super) async fn accept(listener: Rc<TcpListener>, address: SocketAddr, worker: Rc<Worker>) {
     let room = worker.rooms.behind(address, worker.bounds.connections);
     loop {
         match listener.accept().await {

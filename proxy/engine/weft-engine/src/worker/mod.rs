@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -150,14 +151,22 @@ impl Worker {
 
     /// Whether a connection may take another request: its listener is there, nobody drains, its peer is still believed.
     pub(crate) fn still_serves(&self, address: SocketAddr, peer: Option<&Peer>) -> bool {
+        self.draining().is_none() && self.may_ask(address, peer)
+    }
+
+    /// For how long a connection may be silent before a draining engine lets it go.
+    pub(crate) fn draining(&self) -> Option<Duration> {
+        self.world().draining
+    }
+
+    /// Whether a request that comes is served, were it the connection's last.
+    pub(crate) fn may_ask(&self, address: SocketAddr, peer: Option<&Peer>) -> bool {
         let world = self.world();
         let Some(place) = world.places.get(&address) else {
             return false;
         };
-        if world.draining || (peer.is_some() != matches!(**place, Place::Inbound)) {
-            return false;
-        }
-        peer.is_none_or(|peer| peer.is_still_believed(&world.tls))
+        peer.is_some() == matches!(**place, Place::Inbound)
+            && peer.is_none_or(|peer| peer.is_still_believed(&world.tls))
     }
 
     /// Who gets a request for these instances.

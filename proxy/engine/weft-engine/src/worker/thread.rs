@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,6 +34,17 @@ pub(crate) enum Command {
         /// When it is so.
         done: oneshot::Sender<Arc<World>>,
     },
+    /// Second descriptors of every listening socket, for a successor.
+    Lend {
+        /// Where they go.
+        lent: oneshot::Sender<io::Result<Vec<(SocketAddr, OwnedFd)>>>,
+    },
+}
+
+/// A listening socket and the task that accepts there.
+struct Listening {
+    task: tokio::task::JoinHandle<()>,
+    listener: Rc<tokio::net::TcpListener>,
 }
 
 /// The control thread's end of a worker.
@@ -115,27 +127,37 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
             sweeper.links.sweep();
         }
     });
-    let mut accepting: HashMap<SocketAddr, tokio::task::JoinHandle<()>> = HashMap::new();
-    while let Some(Command::Serve {
-        world,
-        opened,
-        closed,
-        done,
-    }) = inbox.recv().await
-    {
+    let mut accepting: HashMap<SocketAddr, Vec<Listening>> = HashMap::new();
+    while let Some(command) = inbox.recv().await {
+        let (world, opened, closed, done) = match command {
+            Command::Serve {
+                world,
+                opened,
+                closed,
+                done,
+            } => (world, opened, closed, done),
+            Command::Lend { lent } => {
+                // Whoever wanted them may be gone.
+                let _ = lent.send(lend(&accepting));
+                continue;
+            }
+        };
         for address in closed {
-            if let Some(task) = accepting.remove(&address) {
-                task.abort();
+            for listening in accepting.remove(&address).into_iter().flatten() {
+                listening.task.abort();
                 // Only when it is gone is its socket closed: whoever is told so next may want the port.
-                let _ = task.await;
+                let _ = listening.task.await;
             }
         }
         let before = worker.refresh(world);
         for (address, socket) in opened {
             match tokio::net::TcpListener::from_std(socket) {
                 Ok(listener) => {
-                    let task = spawn_local(accept(listener, address, Rc::clone(&worker)));
-                    accepting.insert(address, task);
+                    let listener = Rc::new(listener);
+                    let task = accept(Rc::clone(&listener), address, Rc::clone(&worker));
+                    let task = spawn_local(task);
+                    let listening = Listening { task, listener };
+                    accepting.entry(address).or_default().push(listening);
                 }
                 Err(error) => tracing::error!(%address, %error, "a bound socket cannot be watched"),
             }
@@ -143,6 +165,14 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
         // Whoever asked may be gone; the world is served all the same.
         let _ = done.send(before);
     }
+}
+
+fn lend(accepting: &HashMap<SocketAddr, Vec<Listening>>) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
+    let each = accepting.iter().flat_map(|(address, listening)| {
+        listening.iter().map(move |one| (*address, &one.listener))
+    });
+    each.map(|(address, listener)| Ok((address, listener.as_fd().try_clone_to_owned()?)))
+        .collect()
 }
 
 // === impl Handle ===

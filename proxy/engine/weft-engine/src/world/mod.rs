@@ -13,6 +13,7 @@ mod rule;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weft_core::access;
 use weft_core::caller::{Local, SpiffeId};
@@ -53,8 +54,8 @@ pub(crate) struct World {
     pub(crate) rules_epoch: u64,
     /// Whether any service's rules look at paths.
     pub(crate) looks_at_path: bool,
-    /// Accepts no more.
-    pub(crate) draining: bool,
+    /// Accepts no more, and lets connections go that were silent for this long: one that was not may still bring a request.
+    pub(crate) draining: Option<Duration>,
 }
 
 /// A service: its rules and its instances, which change apart from each other.
@@ -113,7 +114,7 @@ impl World {
             gateways: HashMap::new(),
             rules_epoch: 0,
             looks_at_path: false,
-            draining: false,
+            draining: None,
         }
     }
 
@@ -130,10 +131,10 @@ impl World {
         }
     }
 
-    /// The same, accepting no more.
-    pub(crate) fn drained(&self) -> Self {
+    /// The same, accepting no more; connections that are silent for so long are let go.
+    pub(crate) fn drained(&self, quiet: Duration) -> Self {
         Self {
-            draining: true,
+            draining: Some(quiet),
             ..self.share()
         }
     }

@@ -5,6 +5,7 @@ mod support;
 mod control;
 mod forwarding;
 mod gateway;
+mod handover;
 mod http2;
 mod identity;
 mod lives;

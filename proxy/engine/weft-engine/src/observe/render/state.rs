@@ -23,6 +23,8 @@ pub(crate) struct Gauges {
     pub(crate) agent: bool,
     /// Whether it accepts no more.
     pub(crate) draining: bool,
+    /// Why the newest generation on disk was not served at the start.
+    pub(crate) fell_back: Option<&'static str>,
     /// Name and end of every certificate, in seconds since the epoch.
     pub(crate) certificates: Vec<(String, i64)>,
     /// What limits did.
@@ -88,6 +90,15 @@ pub(super) fn write(out: &mut Exposition, workers: &[Scraped], gauges: &Gauges) 
             "Since a change by the agent was acknowledged last.",
         );
         out.sample("weft_config_age_seconds", "", format_args!("{age:.3}"));
+    }
+    out.family(
+        "weft_state_fell_back",
+        Kind::Gauge,
+        "1 where the newest generation on disk was not served at the start, because it was torn or crashed the engine.",
+    );
+    for why in ["torn", "crashed"] {
+        let fell = u8::from(gauges.fell_back == Some(why));
+        out.sample("weft_state_fell_back", &format!("why=\"{why}\""), fell);
     }
     out.family(
         "weft_certificate_end_seconds",

@@ -186,10 +186,13 @@ fn answer(stream: &mut BufReader<TcpStream>, name: &str, head: &str) -> Option<(
         "/drip" => {
             let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
             stream.get_mut().write_all(head).ok()?;
-            loop {
+            // So many pieces, or without end.
+            let pieces = target.split_once('?').and_then(|(_, n)| n.parse().ok());
+            for _ in 0..pieces.unwrap_or(usize::MAX) {
                 stream.get_mut().write_all(b"1\r\n.\r\n").ok()?;
                 std::thread::sleep(Duration::from_millis(20));
             }
+            stream.get_mut().write_all(b"0\r\n\r\n").ok()
         }
         "/rubbish" => {
             stream

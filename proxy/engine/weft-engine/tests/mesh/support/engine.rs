@@ -22,6 +22,8 @@ pub(crate) struct Engine {
     pub(crate) dir: PathBuf,
     pub(crate) admin: SocketAddr,
     child: Child,
+    /// Those that handed over, oldest first.
+    before: Vec<Child>,
 }
 
 /// A writing agent.
@@ -45,8 +47,13 @@ impl Engine {
             dir.join("socket"),
         );
         std::fs::write(dir.join("config.toml"), config).expect("written");
-        let child = spawn(&dir);
-        let engine = Self { dir, admin, child };
+        let child = spawn(&dir, &[]);
+        let engine = Self {
+            dir,
+            admin,
+            child,
+            before: Vec::new(),
+        };
         engine.await_socket();
         engine
     }
@@ -55,10 +62,62 @@ impl Engine {
     pub(crate) fn crash_and_restart(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("gone");
-        self.child = spawn(&self.dir);
+        self.child = spawn(&self.dir, &[]);
         until("it serves again", || {
             TcpStream::connect(self.admin).is_ok() && get(self.admin, "/ready").status == 200
         });
+    }
+
+    /// Adds to its configuration, for the next of its kind.
+    pub(crate) fn configure(&self, text: &str) {
+        let path = self.dir.join("config.toml");
+        let before = std::fs::read_to_string(&path).expect("a configuration");
+        std::fs::write(path, format!("{text}\n{before}")).expect("written");
+    }
+
+    /// Starts a successor, and returns when it has taken over.
+    pub(crate) fn replace(&mut self) {
+        let successor = spawn(&self.dir, &["--replace"]);
+        let pid = successor.id();
+        self.before
+            .push(std::mem::replace(&mut self.child, successor));
+        until("the successor has taken over", || {
+            self.inspect().is_some_and(|state| state["pid"] == pid)
+        });
+    }
+
+    /// What it says of itself.
+    pub(crate) fn inspect(&self) -> Option<serde_json::Value> {
+        let mut stream = UnixStream::connect(self.dir.join("socket")).ok()?;
+        let frame = rmp_serde::to_vec_named(&ToEngine::Inspect {}).ok()?;
+        let length = u32::try_from(frame.len()).ok()?.to_be_bytes();
+        stream.write_all(&[&length[..], &frame].concat()).ok()?;
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).ok()?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut body).ok()?;
+        match rmp_serde::from_slice(&body).ok()? {
+            FromEngine::State { json } => serde_json::from_str(&json).ok(),
+            _ => None,
+        }
+    }
+
+    /// Those that handed over and still have connections.
+    pub(crate) fn draining(&mut self) -> usize {
+        self.before
+            .retain_mut(|child| child.try_wait().expect("a child").is_none());
+        self.before.len()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// How the process that runs ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("gone")
     }
 
     pub(crate) fn kill(&mut self) {
@@ -67,10 +126,8 @@ impl Engine {
     }
 
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let killed = Command::new("kill").arg(pid).status().expect("kill runs");
-        assert!(killed.success());
-        self.child.wait().expect("gone")
+        self.signal("TERM");
+        self.wait()
     }
 
     pub(crate) fn agent(&self) -> Agent {
@@ -126,8 +183,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in self.before.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         if std::thread::panicking() {
             eprintln!("--- log of {}\n{}", self.dir.display(), self.log());
         }
@@ -135,7 +194,7 @@ impl Drop for Engine {
     }
 }
 
-fn spawn(dir: &std::path::Path) -> Child {
+fn spawn(dir: &std::path::Path, more: &[&str]) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -144,6 +203,7 @@ fn spawn(dir: &std::path::Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_weft-engine"))
         .arg("--config")
         .arg(dir.join("config.toml"))
+        .args(more)
         .stdin(Stdio::null())
         .stderr(log)
         .spawn()
