@@ -24,14 +24,17 @@ from ops.founding import NotOurMeshError, found_mesh
 from ops.host_port import ServerCertificate
 from ops.membership import Membership
 from ops.metrics import ControllerMetrics
+from ops.rotation import rotate
 from policy.publish import publish
 from proxy.config import Etcd
-from registry.election import campaign
+from registry.election import Leadership, campaign
 from registry.etcd import EtcdConfig, EtcdStore
 from registry.layout import Layout
 from registry.pki.authority import Authority
+from registry.pki.errors import IdentityRefusedError
 from registry.pki.files import private_directory
 from registry.pki.issuer import Issuer, Lives
+from registry.pki.slots import Slots
 from registry.store import Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -43,14 +46,14 @@ LOOK_AGAIN = 5.0
 
 async def run(config: ControllerConfig) -> None:
     """Be a controller until SIGTERM or SIGINT."""
-    authority = Authority.load(config.ca.dir)
+    slots = Slots(config.ca.dir)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     store = await open_store(config.etcd)
     try:
-        controller = asyncio.create_task(Controller(config, store=store, authority=authority).run())
+        controller = asyncio.create_task(Controller(config, store=store, slots=slots).run())
         ending = asyncio.create_task(ended.wait())
         await asyncio.wait({controller, ending}, return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
@@ -67,10 +70,10 @@ async def run(config: ControllerConfig) -> None:
 class Controller:
     """What `run` runs, over any store."""
 
-    def __init__(self, config: ControllerConfig, *, store: Store, authority: Authority) -> None:
+    def __init__(self, config: ControllerConfig, *, store: Store, slots: Slots) -> None:
         self._config = config
         self._store = store
-        self._authority = authority
+        self._slots = slots
         self._membership = Membership(private_directory(config.state_dir) / "members.json")
         self._metrics = ControllerMetrics()
         self.hosts_port = 0
@@ -97,7 +100,7 @@ class Controller:
             host=self._config.host,
             members=lambda: self._membership.current,
             metrics=self._metrics,
-            root_digest=self._authority.root_digest,
+            root_digest=lambda: self._authority().root_digest,
         )
 
     async def _belong(self) -> None:
@@ -105,7 +108,13 @@ class Controller:
         while True:
             known = self._membership.current.layout
             try:
-                await found_mesh(self._store, names=self._config.mesh, authority=self._authority, known=known)
+                await found_mesh(
+                    self._store,
+                    names=self._config.mesh,
+                    authority=self._slots.first,
+                    known=known,
+                    others=self._slots.all,
+                )
                 break
             except NotOurMeshError as error:
                 if known is None:
@@ -126,7 +135,7 @@ class Controller:
                 async with campaign(self._store, ROLE, self._config.host, ttl=self._config.leader_ttl) as leadership:
                     logger.info("leading", extra={"host": self._config.host, "revision": leadership.create_revision})
                     self._metrics.leading.set(1)
-                    await publish(self._store, leadership, leader=self._config.host)
+                    await self._work(leadership)
             except StoreError as error:
                 logger.warning("not leading", extra={"error.code": error.code, "error": str(error)})
             except Exception:  # a defect of the compiler must not end what hosts need
@@ -135,21 +144,65 @@ class Controller:
                 self._metrics.leading.set(0)
             await asyncio.sleep(RETRY)
 
+    async def _work(self, leadership: Leadership) -> None:
+        """What a leader does, until it is none any more."""
+        mesh = await self._membership.mesh()
+        rotating = asyncio.create_task(self._rotate(leadership, mesh.trust_domain))
+        try:
+            await publish(self._store, leadership, leader=self._config.host)
+        finally:
+            rotating.cancel()
+            await asyncio.gather(rotating, return_exceptions=True)
+
+    async def _rotate(self, leadership: Leadership, trust_domain: str) -> None:
+        while True:
+            try:
+                await rotate(self._store, leadership, trust_domain=trust_domain, slots=self._slots)
+            except* StoreError as group:
+                logger.warning("roots are not looked at", extra={"error": str(group.exceptions[0])})
+            await asyncio.sleep(RETRY)
+
     async def _serve_hosts(self, listener: socket.socket) -> None:
         """Sign for hosts from the moment the mesh is known, be it from the disk."""
         issuer = self._issuer(await self._membership.mesh())
-        certificate = ServerCertificate(issuer, host=self._config.host)
         app = hosts_app(issuer, self._metrics)
-        async with serving(app, listener, tls=certificate.context) as self.hosts_port, asyncio.TaskGroup() as tasks:
-            logger.info("port for hosts answers", extra={"address": self._config.hosts.listen})
-            self.ready.set()
-            tasks.create_task(certificate.keep_fresh())
-            tasks.create_task(self._follow_trust(certificate))
+        while True:
+            try:
+                certificate = ServerCertificate(issuer, host=self._config.host)
+            except IdentityRefusedError as error:
+                logger.error("this controller cannot sign", extra={"error.code": error.code, "error": str(error)})
+                await asyncio.sleep(LOOK_AGAIN)
+                self._slots.look()
+                continue
+            async with serving(app, listener.dup(), tls=certificate.context) as self.hosts_port:
+                logger.info("port for hosts answers", extra={"address": self._config.hosts.listen})
+                self.ready.set()
+                fresh = asyncio.create_task(certificate.keep_fresh())
+                try:
+                    await self._until_distrusted(certificate)
+                finally:
+                    fresh.cancel()
 
-    async def _follow_trust(self, certificate: ServerCertificate) -> None:
+    async def _until_distrusted(self, certificate: ServerCertificate) -> None:
+        """Until a root is believed no more: what it vouched for in a context cannot be taken back."""
+        known, active = set(self._membership.current.roots), self._membership.current.active
         while True:
             await self._membership.changes()
-            certificate.trust(self._membership.current.roots or (self._authority.root_pem,))
+            now = self._membership.current
+            if known - set(now.roots) and now.roots:
+                return
+            known |= set(now.roots)
+            certificate.trust(now.roots or (self._slots.first.root_pem,))
+            if now.active != active:
+                active = now.active
+                self._slots.look()
+                try:
+                    certificate.renew()
+                except IdentityRefusedError as error:
+                    logger.error("this controller cannot sign", extra={"error.code": error.code, "error": str(error)})
+
+    def _authority(self) -> Authority:
+        return self._slots.signing(self._membership.current.active)
 
     def _issuer(self, mesh: Layout) -> Issuer:
         return Issuer(

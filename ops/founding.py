@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from ops.controller_config import Mesh
 from registry import keys, layout
@@ -29,13 +30,18 @@ class NotOurMeshError(Exception):
     code = "not_our_mesh"
 
 
-async def found_mesh(store: Store, *, names: Mesh | None, authority: Authority, known: Layout | None) -> Layout:
-    """The mesh in the store, founded if need be; waits for a store that is away. Raises `NotOurMeshError`."""
+async def found_mesh(
+    store: Store, *, names: Mesh | None, authority: Authority, known: Layout | None, others: Sequence[Authority] = ()
+) -> Layout:
+    """The mesh in the store, founded if need be; waits for a store that is away. Raises `NotOurMeshError`.
+
+    It is ours if it trusts the root of `authority`, or of one of the `others` that this controller has.
+    """
     attempt = 0
     while True:
         try:
             async with asyncio.timeout(PATIENCE):
-                return await _found(store, names, authority, known)
+                return await _found(store, names, (authority, *others), known)
         except (StoreError, TimeoutError) as error:
             if attempt % SAY_AGAIN == 0:
                 why = str(error) or f"no answer in {PATIENCE:g} s"
@@ -44,7 +50,8 @@ async def found_mesh(store: Store, *, names: Mesh | None, authority: Authority, 
             await asyncio.sleep(RETRY)
 
 
-async def _found(store: Store, names: Mesh | None, authority: Authority, known: Layout | None) -> Layout:
+async def _found(store: Store, names: Mesh | None, authorities: Sequence[Authority], known: Layout | None) -> Layout:
+    authority = authorities[0]
     item = await store.get(keys.META_LAYOUT)
     while item is None:
         if known is not None:
@@ -72,12 +79,13 @@ async def _found(store: Store, names: Mesh | None, authority: Authority, known: 
         mesh = layout.decode(item.value)
     except InvalidLayout as error:
         raise NotOurMeshError(str(error)) from error
-    await _check_trust(store, mesh, authority)
+    await _check_trust(store, mesh, authorities)
     return mesh
 
 
-async def _check_trust(store: Store, mesh: Layout, authority: Authority) -> None:
+async def _check_trust(store: Store, mesh: Layout, authorities: Sequence[Authority]) -> None:
     """Whether hosts will believe what this controller signs; a bundle that is gone is written again."""
+    authority = authorities[0]
     if mesh.trust_domain != authority.trust_domain:
         raise NotOurMeshError(f"the mesh is {mesh.trust_domain}, the CA in [ca] dir signs for {authority.trust_domain}")
     item = await store.get(keys.PKI_TRUST)
@@ -90,7 +98,7 @@ async def _check_trust(store: Store, mesh: Layout, authority: Authority) -> None
         roots = trust.decode(item.value).of(mesh.trust_domain) if item is not None else ()
     except trust.InvalidTrustBundle as error:
         raise NotOurMeshError(f"pki/trust cannot be read: {error}") from error
-    if authority.root_digest not in {trust.digest(root) for root in roots}:
+    if {one.root_digest for one in authorities}.isdisjoint(trust.digest(root) for root in roots):
         raise NotOurMeshError(
             "the mesh does not trust the root of this controller's CA: weft ca intermediate makes one it does"
         )

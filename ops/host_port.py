@@ -17,6 +17,7 @@ from proxy.renewal import renew_at
 from registry.names import SpiffeId
 from registry.pki import certificates
 from registry.pki.authority import Issued
+from registry.pki.errors import IdentityRefusedError
 from registry.pki.issuer import Issuer
 from registry.pki.requests import make_csr, parse_csr
 
@@ -79,9 +80,17 @@ class ServerCertificate:
             if wait > 0:
                 await asyncio.sleep(min(wait, LOOK_AGAIN))
                 continue
-            self._issued, key = self._make()
-            load_credential(self.context, self._issued.chain_pem + certificates.key_pem(key))
-            logger.info("certificate signed", extra={"identity": str(self._identity), "serial": self.serial})
+            try:
+                self.renew()
+            except IdentityRefusedError as error:
+                logger.error("certificate not renewed", extra={"error.code": error.code, "why": str(error)})
+                await asyncio.sleep(LOOK_AGAIN)
+
+    def renew(self) -> None:
+        """Another certificate, at once. Refused with `not_signing` where this controller cannot sign any more."""
+        self._issued, key = self._make()
+        load_credential(self.context, self._issued.chain_pem + certificates.key_pem(key))
+        logger.info("certificate signed", extra={"identity": str(self._identity), "serial": self.serial})
 
     def trust(self, roots: Sequence[str]) -> None:
         """Believe these roots too from now on."""

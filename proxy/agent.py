@@ -26,6 +26,7 @@ from typing import Protocol
 import msgpack
 
 from policy.compile import ServiceFacts
+from policy.rollout import Ack
 from proxy import addresses
 from proxy.acks import Told, due
 from proxy.announcer import Announcer
@@ -51,6 +52,7 @@ from registry.api import application
 from registry.etcd import EtcdConfig, EtcdStore
 from registry.model import Host as HostRecord
 from registry.names import ServiceName
+from registry.pki.trust import fingerprint
 from registry.records import encode_host
 from registry.session import lease_id
 
@@ -142,7 +144,7 @@ class _Parts:
             accepted=_read_accepted(self._accepted),
             events=_note,
         )
-        self.identities = _identities(config)
+        self.identities = _identities(config, self._poke)
         self.neighbours = _neighbourhood(config, advertise, self._domain, self._poke)
         self.local = _local_policies(config, self._facts, self._poke)
         self.host = Host(
@@ -199,16 +201,24 @@ class _Parts:
             if self.engine.welcome is not None and self.engine.refused != kept:
                 kept = dict(self.engine.refused)
                 replace_file(self._accepted, msgpack.packb(kept, use_bin_type=True))
-            ack, barriers = self.host.ack, self.mesh.barriers
+            ack, barriers = self._ack(), self.mesh.barriers
             if ack is None:
                 continue
             wait = due(told, ack, barriers, now=time.monotonic())
             if wait is None:
                 continue
             await asyncio.sleep(wait)
-            ack = self.host.ack or ack
+            ack = self._ack() or ack
             self.announcer.tell(keys.ack(self._config.host), ack.encode(), again=barriers > told.barriers)
             told = Told(ack, time.monotonic(), barriers)
+
+    def _ack(self) -> Ack | None:
+        """What the engine serves, and under which roots anything of this host stands, its own certificate included."""
+        ack = self.host.ack
+        if ack is None or not isinstance(self.identities, Identities):
+            return ack
+        own = {fingerprint(root) for root in self.identities.under}
+        return replace(ack, under=tuple(sorted({*ack.under, *own})))
 
     def _facts(self) -> Mapping[ServiceName, ServiceFacts]:
         """What compiling a directory needs to know of the services this host knows or runs."""
@@ -231,6 +241,8 @@ class _Parts:
 
     def _mesh_changed(self) -> None:
         self.announcer.look()
+        if isinstance(self.identities, Identities):
+            self.identities.follow(self.mesh.roots, self.mesh.revoked, signing=self.mesh.signing)
         self.host.poke()
 
     def _engine_changed(self) -> None:
@@ -241,7 +253,7 @@ class _Parts:
         self.host.engine_changed()
 
 
-def _identities(config: Config) -> Identities | FileIdentities:
+def _identities(config: Config, moved: Callable[[], None]) -> Identities | FileIdentities:
     """From controllers, or from files where none is configured."""
     if not config.controllers.urls:
         return FileIdentities(config.state_dir / "identity")
@@ -250,6 +262,7 @@ def _identities(config: Config) -> Identities | FileIdentities:
         host=config.host,
         controllers=config.controllers.urls,
         token_file=config.controllers.token_file,
+        moved=moved,
     )
 
 

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 Asked = TypeVar("Asked")
 
+MOVE_WITHIN = 2.0  # seconds, after another root became the one that is signed with
 LOOK_AGAIN = 60.0  # seconds: the wall clock may jump, as after a suspend, while a timer of the loop does not
 REJOIN = frozenset({"certificate_required", "certificate_revoked", "host_unknown", "not_a_host", "wrong_trust_domain"})
 
@@ -80,17 +81,22 @@ class Identities:
         token_file: Path | None,
         clock: Clock = certificates.now_utc,
         jitter: Callable[[], float] = random.random,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
+        """`moved` is called after every certificate that was signed."""
         self._host = check_name(host, what="host")
         self._urls = random.sample(controllers, k=len(controllers))
         self._token_file = token_file
         self._clock = clock
         self._jitter = jitter
+        self._moved = moved
         self._files = CredentialFiles(state_dir / "identity")
         self._held = Held()
         self._own = _Kept(clock())
         self._leaves: dict[SpiffeId, _Kept] = {}
         self._mesh: MeshTrust | None = None
+        self._followed = False
+        self._signing: tuple[str, ...] = ()
         self._woken = asyncio.Event()
         self._restore()
 
@@ -119,6 +125,32 @@ class Identities:
         self._held.keep(wanted)
         for identity in wanted - self._leaves.keys():
             self._leaves[identity] = _Kept(self._clock())
+            self._woken.set()
+
+    @property
+    def under(self) -> tuple[bytes, ...]:
+        """The roots, as DER, in which the host's own certificate and those of its services end."""
+        roots = trust.to_der(self._mesh.roots) if self._mesh is not None else ()
+        found = {trust.root_of(kept.credential.identity.chain, roots) for kept in self._all() if kept.credential}
+        return tuple(sorted(root for root in found if root is not None))
+
+    def follow(self, roots: tuple[str, ...], revoked: tuple[str, ...], *, signing: tuple[str, ...]) -> None:
+        """Whom to believe, as the mesh's store says. What ends in no root that is signed with is renewed soon."""
+        known = self._mesh
+        if known is None or not roots:
+            return
+        if not self._followed or (known.roots, known.revoked) != (roots, revoked):
+            self._followed = True
+            self._learn(replace(known, roots=roots, revoked=revoked))
+            for kept in self._all():
+                if kept.credential is not None and kept.credential.identity.serial in revoked:
+                    kept.due = self._clock()
+                    self._woken.set()
+        if signing != self._signing:
+            self._signing = signing
+            for kept in self._all():
+                if kept.credential is not None:
+                    kept.due = min(kept.due, self._renewal(kept.credential))
             self._woken.set()
 
     async def changes(self) -> AsyncIterator[Change]:
@@ -154,6 +186,9 @@ class Identities:
                 self._held.put(leaf.identity)
 
     def _renewal(self, credential: Credential) -> datetime:
+        """Within its life; within seconds where it ends in no root that is signed with."""
+        if self._signing and trust.root_of(credential.identity.chain, trust.to_der(self._signing)) is None:
+            return self._clock() + timedelta(seconds=MOVE_WITHIN * (1 + self._jitter()) / 2)
         return renew_at(credential.issued, credential.identity.not_after, jitter=self._jitter())
 
     def _next_due(self) -> datetime:
@@ -196,6 +231,7 @@ class Identities:
         logger.info(
             "certificate signed", extra={"identity": what, "serial": credential.identity.serial, "ends": str(ends)}
         )
+        self._moved()
         return True
 
     def _postpone(self, unreached: _Kept) -> None:
@@ -280,8 +316,12 @@ class Identities:
         credential = read_credential(answer.chain_pem, certificates.key_pem(key))
         if credential.identity.id != identity:
             raise InvalidCredential(f"asked for {identity}, the controller signed {credential.identity.id}")
-        self._learn(answer.mesh)
+        # A store that is followed knows sooner than any controller.
+        self._learn(answer.mesh if self._mesh is None or not self._followed else self._mesh)
         return credential
+
+    def _all(self) -> Sequence[_Kept]:
+        return (self._own, *self._leaves.values())
 
     def _learn(self, mesh: MeshTrust) -> None:
         if mesh != self._mesh:

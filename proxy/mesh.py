@@ -25,13 +25,15 @@ from registry import keys, layout
 from registry.layout import InvalidLayout, Layout
 from registry.model import Endpoint, Protocol, Source
 from registry.names import ServiceName
+from registry.pki import trust
 from registry.store import Batch, Item, LeaseId, Listing, Revision, Store
 from registry.sync import Changed, Relisted, Stale, follow
 from registry.view import View
 
 logger = logging.getLogger(__name__)
 
-PREFIXES = (keys.META_LAYOUT, keys.REGISTRY, keys.HOSTS, keys.COMPILED, keys.BARRIER)
+PREFIXES = (keys.META_LAYOUT, keys.REGISTRY, keys.HOSTS, keys.COMPILED, keys.BARRIER, keys.PKI_TRUST, keys.PKI_REVOKED)
+PKI = (keys.PKI_TRUST, keys.PKI_REVOKED)
 SAVE_EVERY = 1.0
 LOOK_AGAIN = 0.05
 
@@ -51,6 +53,10 @@ class Mesh:
         self.published = Published()
         self.layout: Layout | None = None
         self.barriers: frozenset[str] = frozenset()
+        self.roots: tuple[str, ...] = ()
+        """The roots of the mesh as its store has them, as PEM; none while that is unknown. `signing`: those signed with."""
+        self.signing: tuple[str, ...] = ()
+        self.revoked: tuple[str, ...] = ()
         self.source: Source | None = None
         """ETCD once listed, DISK while only the last life's view is known, None where nothing is."""
         self.stale_since: float | None = None
@@ -134,6 +140,7 @@ class Mesh:
         self.view = self.view.relist(_of(listing, keys.REGISTRY, keys.HOSTS), now=self._clock())
         self.barriers = frozenset(key for key in present if key.startswith(keys.BARRIER))
         self._publish(self.published.relist(_of(listing, keys.COMPILED).items))
+        self._read_trust()
         self._dirty.set()
         self.listed.set()
 
@@ -150,8 +157,24 @@ class Mesh:
             elif gone is not None and event.key.startswith(keys.REGISTRY):
                 self._lost[event.key] = gone
             self._dirty.set()
+        if any(event.key.startswith(PKI) for event in batch.events):
+            self._read_trust()
         self._publish(self.published.apply(batch.events))
         self.view = self.view.apply(batch, now=self._clock())
+
+    def _read_trust(self) -> None:
+        """Whom to believe; a bundle that is gone or cannot be read changes nothing: empty is not the same as lost."""
+        item, mesh = self._items.get(keys.PKI_TRUST), self.layout
+        try:
+            if item is not None and mesh is not None:
+                bundle = trust.decode(item.value)
+                roots = bundle.of(mesh.trust_domain)
+                self.roots = roots or self.roots
+                self.signing = tuple(root for root in roots if bundle.mark(root).state == trust.ACTIVE)
+        except trust.InvalidTrustBundle as error:
+            logger.error("the mesh's roots cannot be read", extra={"key": keys.PKI_TRUST, "error": str(error)})
+        revoked = (key.removeprefix(keys.PKI_REVOKED) for key in self._items if key.startswith(keys.PKI_REVOKED))
+        self.revoked = tuple(sorted(revoked))
 
     def _publish(self, published: Published) -> None:
         for key, error in published.invalid.items():
@@ -229,6 +252,7 @@ class Mesh:
         everything = _of(Listing(kept.revision, (*items, *lost)), keys.REGISTRY)
         self.view = self.view.relist(everything, now=now).relist(_of(kept, keys.REGISTRY, keys.HOSTS), now=now)
         self.published = Published().relist(_of(kept, keys.COMPILED).items).take()
+        self._read_trust()
         self.source = Source.DISK
 
 

@@ -24,6 +24,7 @@ from ops.api.endpoints import Endpoint, openapi, routes
 from ops.api.local import LocalOnly
 from ops.api.problems import HANDLED, ProblemError, answer, read_model
 from ops.metrics import MEDIA_TYPE, ControllerMetrics
+from ops.revoking import forget_host
 from policy.rollout import Fleet
 from registry import keys
 from registry.pki import roster, tokens
@@ -52,7 +53,7 @@ class Operator:
         host: str,
         members: Callable[[], Members],
         metrics: ControllerMetrics,
-        root_digest: str,
+        root_digest: Callable[[], str],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -127,14 +128,14 @@ class Operator:
         return JSONResponse({"revision": listing.revision, "services": found})
 
     async def forget(self, request: Request) -> Response:
-        """Off the roster; what it holds ends by itself."""
+        """Off the roster, and what it serves is revoked."""
         host = request.path_params["host"]
-        item = await self._store.get(keys.roster(host))
-        if item is None:
+        if await self._store.get(keys.roster(host)) is None:
             raise ProblemError(
                 status=404, code="not_found", title="No such host", detail=f"{host} is not on the roster"
             )
-        return JSONResponse({"host": host, "revision": await self._store.delete(keys.roster(host))})
+        revision, revoked = await forget_host(self._store, host, now=self._clock())
+        return JSONResponse({"host": host, "revision": revision, "revoked": list(revoked)})
 
     async def trust(self, _: Request) -> Response:
         """The roots, with the digests that tokens carry."""
@@ -156,7 +157,7 @@ class Operator:
         body = await read_model(request, TokenRequest)
         made = await tokens.create(
             self._store,
-            root_digest=self._root_digest,
+            root_digest=self._root_digest(),
             services=body.services,
             host=body.host,
             uses=body.uses,

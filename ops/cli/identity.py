@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import click
 
+from ops.cli import roots
 from ops.cli.place import Place, on_mesh, wait_for
 
 directory = click.Path(file_okay=False, path_type=Path)
@@ -60,7 +61,7 @@ def create(place: Place, services: str, namespace: str, host: str, uses: int, va
 
 @click.group()
 def ca() -> None:
-    """Make certificate authorities, and sign with them."""
+    """Make certificate authorities, sign with them, and change whom the mesh believes."""
 
 
 @ca.command()
@@ -107,6 +108,10 @@ def sign(csr: BinaryIO, where: Path, services: str, namespace: str, life: str) -
     allowed = _patterns(services, namespace)
     chain = sign_csr(where, content, services=allowed, now=now_utc(), life=parse_duration(life))
     sys.stdout.write(chain.decode())
+
+
+for command in (roots.rotate, roots.status, roots.revoke):
+    ca.add_command(command)
 
 
 def _patterns(services: str, namespace: str) -> Sequence[str]:

@@ -42,6 +42,14 @@ CODES: Mapping[str, Code] = {
     "identity_not_allowed": Code(
         403, "Identity not allowed here", "join with a token that allows it: weft token create --services NAMES"
     ),
+    "unknown_certificate": Code(404, "No such certificate", "weft get certificates lists them"),
+    "rotation_under_way": Code(409, "Another root is coming or leaving", "wait for it: weft ca status"),
+    "no_rotation": Code(409, "No root is to come", "weft ca status shows the roots there are"),
+    "not_signing": Code(
+        503,
+        "This controller cannot sign under the active root",
+        "give it an intermediate: weft ca intermediate, into a folder of its [ca] dir",
+    ),
     "invalid_ca": Code(500, "Certificate authority unusable", "restore its directory, or make one: weft ca init DIR"),
 }
 

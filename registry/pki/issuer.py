@@ -1,6 +1,6 @@
 """What a controller does for hosts: let them join, and sign who they are. Any controller can, leader or not.
 
-It decides from what it has at hand: `members` gives the mesh as last seen, and only a host that is missing there is
+With which authority it signs is asked anew every time. It decides from what it has at hand: `members` gives the mesh as last seen, and only a host that is missing there is
 looked up in the store (another controller may have let it in a moment ago). So hosts already known go on getting
 certificates while etcd is away. How it fails: a refusal of `registry/pki/errors.py`; `StoreUnavailableError` where only
 the store could tell.
@@ -46,7 +46,7 @@ class Issuer:
     def __init__(
         self,
         *,
-        authority: Authority,
+        authority: Callable[[], Authority],
         mesh: Layout,
         store: Store,
         members: Callable[[], Members],
@@ -63,7 +63,7 @@ class Issuer:
     @property
     def roots(self) -> tuple[str, ...]:
         """What hosts shall trust; our own root, as long as the mesh's bundle is unknown."""
-        return self._members().roots or (self._authority.root_pem,)
+        return self._members().roots or (self._authority().root_pem,)
 
     @property
     def revoked(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class Issuer:
     def _sign(self, request: SigningRequest) -> Issued:
         of_mesh = request.identity.kind in (IdentityKind.SERVICE, IdentityKind.GATEWAY)
         life = self._lives.leaf if of_mesh else self._lives.host
-        return self._authority.sign(request.public, request.identity, now=self._clock(), life=life)
+        return self._authority().sign(request.public, request.identity, now=self._clock(), life=life)
 
     async def _check_peer(self, peer: Peer) -> _Host:
         if peer.identity.kind is not IdentityKind.HOST or peer.identity.trust_domain != self.mesh.trust_domain:

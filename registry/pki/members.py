@@ -43,6 +43,18 @@ class Members:
             return ()
 
     @property
+    def active(self) -> tuple[str, ...]:
+        """The roots of the mesh's own trust domain that are signed with, as PEM."""
+        value, mesh = self.values.get(keys.PKI_TRUST), self.layout
+        if value is None or mesh is None:
+            return ()
+        try:
+            bundle = trust.decode(value)
+        except trust.InvalidTrustBundle:
+            return ()
+        return tuple(root for root in bundle.of(mesh.trust_domain) if bundle.mark(root).state == trust.ACTIVE)
+
+    @property
     def revoked(self) -> tuple[str, ...]:
         """Serials of revoked certificates, in order."""
         return tuple(

@@ -22,6 +22,7 @@ from registry.names import SpiffeId
 from registry.pki import tokens
 from registry.pki.authority import Authority, create
 from registry.pki.certificates import now_utc
+from registry.pki.slots import Slots
 from registry.store import Store
 from tests.support.identity import TRUST_DOMAIN, service, write_token
 
@@ -49,7 +50,7 @@ def ca(tmp_path: Path) -> Authority:
 
 @asynccontextmanager
 async def running(config: ControllerConfig, store: Store, ca: Authority) -> AsyncIterator[Controller]:
-    controller = Controller(config, store=store, authority=ca)
+    controller = Controller(config, store=store, slots=Slots(config.ca.dir))
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         task = group.create_task(controller.run())
         await controller.ready.wait()

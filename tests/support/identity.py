@@ -70,7 +70,9 @@ def make_controller(
     signer = authority or create(directory, trust_domain=TRUST_DOMAIN, now=now_utc())
     kept = store if store is not None else MemoryStore()
     holder: list[Controller] = []
-    issuer = Issuer(authority=signer, mesh=MESH, store=kept, members=lambda: holder[0].members, lives=Lives(leaf, host))
+    issuer = Issuer(
+        authority=lambda: signer, mesh=MESH, store=kept, members=lambda: holder[0].members, lives=Lives(leaf, host)
+    )
     holder.append(Controller(signer, kept, issuer, Members()))
     return holder[0]
 

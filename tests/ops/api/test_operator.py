@@ -34,7 +34,9 @@ async def client(store: MemoryStore) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 def calling(store: MemoryStore, *, caller: str = "127.0.0.1") -> httpx2.AsyncClient:
-    operator = Operator(store=store, host="ctl-1", members=Members, metrics=ControllerMetrics(), root_digest="ab" * 32)
+    operator = Operator(
+        store=store, host="ctl-1", members=Members, metrics=ControllerMetrics(), root_digest=lambda: "ab" * 32
+    )
     transport = httpx2.ASGITransport(operator.app(), client=(caller, 1))
     return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:7510")
 
