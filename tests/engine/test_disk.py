@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +81,33 @@ def test_with_both_generations_harmed_it_waits_for_an_agent(saved: Mesh) -> None
         writer.identify(saved.credentials(), saved.trust())
         writer.apply(saved.snapshot())
         assert answered(saved) == 200
+
+
+def test_a_state_that_crashed_the_engine_three_times_gives_way_and_is_refused_by_name(saved: Mesh) -> None:
+    for _ in range(2):  # the first time it died was in the fixture
+        saved.engine.start()
+        assert answered(saved) == 200
+        saved.engine.kill()
+    saved.engine.start()
+    assert answered(saved) == 418, "the generation before"
+    with Writer(saved.engine.socket) as writer:
+        served = writer.apply(saved.snapshot())
+        assert [(one.section, one.code) for one in served.refused] == [(sections.service(API), "crashed")]
+        writer.wait(lambda: writer.client.notes != ())
+        assert "crashed it three times" in "".join(writer.client.notes)
+        assert answered(saved) == 403, "an agent that knows no older one denies"
+        mended = {**saved.snapshot(), sections.service(API): Service(routes=(Route("a/c", 0, Respond(code=204)),))}
+        assert writer.apply(mended).refused == ()
+        assert answered(saved) == 204, "what has changed is taken"
+    metrics = urllib.request.urlopen(f"http://{saved.engine.admin}/metrics", timeout=WITHIN).read().decode()
+    assert 'weft_state_fell_back{why="crashed"} 1' in metrics
+
+
+def test_an_end_in_order_is_no_crash(saved: Mesh) -> None:
+    for _ in range(4):
+        saved.engine.start()
+        assert answered(saved) == 200
+        saved.engine.kill(signal.SIGTERM)
 
 
 def test_a_port_that_was_taken_meanwhile_costs_itself_only(saved: Mesh) -> None:

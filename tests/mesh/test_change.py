@@ -51,9 +51,7 @@ def test_a_root_replaces_another_under_load_though_the_controller_dies_meanwhile
         assert listed(mesh) == ["active", "next"], "nothing is signed with it before somebody can"
         given = mesh.weft("ca", "intermediate", str(slot), "--root", str(new), "--name", "dev")
         assert given.returncode == 0, given.stderr
-        eventually(
-            "it is signed with", lambda: {"old", "active"} == {root["state"] for root in listed(mesh)}, within=20
-        )
+        eventually("it is signed with", lambda: listed(mesh) == ["active", "old"], within=20)
         mesh.kill("controller")
         done = mesh.weft("ca", "rotate", str(new), "--wait", "40s")
         assert done.returncode == 0, done.stderr
@@ -64,7 +62,7 @@ def test_a_root_replaces_another_under_load_though_the_controller_dies_meanwhile
     steady.check(at_least=500)
 
 
-def test_a_revoked_certificate_ends_open_connections_and_another_one_is_asked_for(mesh: Mesh) -> None:
+def test_a_revoked_certificate_is_replaced_by_another(mesh: Mesh) -> None:
     identity = "spiffe://dev.weft/ns/default/dc/local/svc/web"
     before = certificate(mesh, identity)
     done = mesh.weft("ca", "revoke", identity)

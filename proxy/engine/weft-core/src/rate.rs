@@ -159,6 +159,20 @@ impl Limits {
         Ok(places)
     }
 
+    /// What everybody together has spent, for a successor: by rule, how long until its bucket is full again.
+    pub fn spent(&self, now: Moment) -> impl Iterator<Item = (&str, Duration)> {
+        let each = self.rules.iter();
+        each.map(move |rule| (rule.section.name.as_str(), rule.table.spent(now)))
+            .filter(|(_, left)| !left.is_zero())
+    }
+
+    /// Everybody together has spent so much under a rule already.
+    pub fn spend(&self, name: &str, left: Duration, now: Moment) {
+        for rule in self.rules.iter().filter(|rule| rule.section.name == name) {
+            rule.table.spend(left, now);
+        }
+    }
+
     /// What each rule did so far.
     pub fn counts(&self) -> impl Iterator<Item = Count<'_>> {
         self.rules.iter().map(|rule| {

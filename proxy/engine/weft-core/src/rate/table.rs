@@ -118,6 +118,18 @@ impl Table {
             .map_err(|full| Duration::from_nanos(next(full) - now - span))
     }
 
+    /// How long until the bucket of everybody is full again.
+    pub(super) fn spent(&self, now: Moment) -> Duration {
+        let full = self.buckets[self.shared()].full.load(Relaxed);
+        Duration::from_nanos(full.saturating_sub(now.as_nanos()))
+    }
+
+    /// It is full again only then.
+    pub(super) fn spend(&self, left: Duration, now: Moment) {
+        let full = now.plus(left).as_nanos();
+        self.buckets[self.shared()].full.fetch_max(full, Relaxed);
+    }
+
     /// One request that was taken did not happen.
     pub(super) fn give_back(&self, bucket: usize) {
         let interval = self.interval.load(Relaxed);

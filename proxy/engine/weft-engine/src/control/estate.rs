@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use weft_core::endpoint::{Carried, Member, Rotation};
+use weft_core::rate::Limits;
 
 use super::state::{Keys, Saved, Served};
 use crate::worker::moment;
@@ -41,6 +43,16 @@ pub(crate) struct Left {
     keys: BTreeMap<String, Keys>,
     #[serde(default)]
     learned: Vec<Learned>,
+    #[serde(default)]
+    spent: Vec<Spent>,
+}
+
+/// What everybody together has spent under a rule of a service, or of a gateway where its name begins with `gateway:`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Spent {
+    of: String,
+    rule: String,
+    left_ms: u64,
 }
 
 /// What was learned of an endpoint, or of a host: then there is no service.
@@ -89,10 +101,19 @@ impl Left {
             let held = rotation.carried(now);
             learned.extend(held.map(|held| Learned::new("", member, held)));
         }
+        let spent = limits(world).flat_map(|(of, limits)| {
+            let spent = limits.spent(now);
+            spent.map(move |(rule, left)| Spent {
+                of: of.clone(),
+                rule: rule.to_owned(),
+                left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            })
+        });
         Self {
             served,
             keys,
             learned,
+            spent: spent.collect(),
         }
     }
 
@@ -102,13 +123,13 @@ impl Left {
             served: self.served,
             keys: self.keys,
         };
-        (saved, Experience(self.learned))
+        (saved, Experience(self.learned, self.spent))
     }
 }
 
-/// What an engine learned by talking to endpoints.
+/// What an engine learned by talking to endpoints, and gave under limits.
 #[derive(Debug)]
-pub(crate) struct Experience(Vec<Learned>);
+pub(crate) struct Experience(Vec<Learned>, Vec<Spent>);
 
 impl Experience {
     /// Holds against endpoints and hosts what the engine before did.
@@ -132,7 +153,20 @@ impl Experience {
                 rotation.carry(learned.held(), now);
             }
         }
+        let limits: BTreeMap<String, &Limits> = limits(world).collect();
+        for spent in &self.1 {
+            if let Some(limits) = limits.get(&spent.of) {
+                limits.spend(&spent.rule, Duration::from_millis(spent.left_ms), now);
+            }
+        }
     }
+}
+
+fn limits(world: &World) -> impl Iterator<Item = (String, &Limits)> {
+    let services = world.services.iter();
+    let services = services.map(|(name, service)| (name.to_string(), &service.rules.limits));
+    let gateways = world.gateways.iter();
+    services.chain(gateways.map(|(name, gateway)| (format!("gateway:{name}"), &gateway.limits)))
 }
 
 // === impl Learned ===

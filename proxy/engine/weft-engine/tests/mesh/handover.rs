@@ -2,144 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::thread::{JoinHandle, spawn};
+use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-use http::Request;
 use weft_model::frame::{FromEngine, ToEngine};
 use weft_model::parse::Section;
 use weft_model::section::Decision;
 
 use crate::support::free;
-use crate::support::http::{Answer, Client};
-use crate::support::http2;
+use crate::support::http::Client;
+use crate::support::load::{Load, long_form};
 use crate::support::sections::{endpoint, endpoints, service};
 use crate::support::stage::Stage;
 use crate::support::until;
-
-/// Never repeated by an engine.
-const POST: &str = "POST /echo HTTP/1.1\r\nHost: api\r\nContent-Length: 5\r\n\r\nhello";
-
-/// Clients of every kind until it is stopped, and what they lost.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    lost: Arc<Mutex<Vec<String>>>,
-    clients: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(at: SocketAddr) -> Self {
-        let mut load = Self {
-            stop: Arc::default(),
-            answered: Arc::default(),
-            lost: Arc::default(),
-            clients: Vec::new(),
-        };
-        for _ in 0..3 {
-            load.client("keep-alive", move |client| {
-                let kept = client.get_or_insert_with(|| Client::connect(at));
-                kept.send(POST.as_bytes());
-                let answer = kept.try_answer(false);
-                if answer
-                    .as_ref()
-                    .is_none_or(|answer| answer.field("connection") == Some("close"))
-                {
-                    *client = None;
-                }
-                check(answer)
-            });
-            load.client("new connection", move |_| {
-                let mut client = Client::connect(at);
-                client.send(POST.as_bytes());
-                check(client.try_answer(false))
-            });
-        }
-        load.streams(at);
-        load
-    }
-
-    fn client(
-        &mut self,
-        kind: &'static str,
-        mut once: impl FnMut(&mut Option<Client<TcpStream>>) -> Result<(), String> + Send + 'static,
-    ) {
-        let (stop, answered) = (Arc::clone(&self.stop), Arc::clone(&self.answered));
-        let lost = Arc::clone(&self.lost);
-        self.clients.push(spawn(move || {
-            let mut kept = None;
-            while !stop.load(Relaxed) {
-                match once(&mut kept) {
-                    Ok(()) => drop(answered.fetch_add(1, Relaxed)),
-                    Err(why) => lost.lock().expect("whole").push(format!("{kind}: {why}")),
-                }
-                std::thread::sleep(Duration::from_millis(3));
-            }
-        }));
-    }
-
-    /// Streams of one connection after another: a new one where the last has said GOAWAY.
-    fn streams(&mut self, at: SocketAddr) {
-        let (stop, answered) = (Arc::clone(&self.stop), Arc::clone(&self.answered));
-        let lost = Arc::clone(&self.lost);
-        let work = async move {
-            while !stop.load(Relaxed) {
-                let mut client = http2::connect(at).await.expect("a connection");
-                while !stop.load(Relaxed) {
-                    // Not ready: it takes no more, and nothing was sent.
-                    client = match client.ready().await {
-                        Ok(client) => client,
-                        Err(_) => break,
-                    };
-                    let request = Request::post("http://api/echo").body(()).expect("a head");
-                    match http2::finish(&mut client, request, b"hello", None).await {
-                        Ok(whole) if whole.status == 200 && whole.body == b"hello" => {
-                            answered.fetch_add(1, Relaxed);
-                        }
-                        Ok(whole) => lost.lock().expect("whole").push(format!("h2: {whole:?}")),
-                        // Above the last stream that GOAWAY names: not looked at, and the client's to repeat.
-                        Err(error) if error.is_go_away() && error.is_remote() => break,
-                        Err(error) => lost.lock().expect("whole").push(format!("h2: {error}")),
-                    }
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            }
-        };
-        self.clients.push(spawn(move || {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime")
-                .block_on(work);
-        }));
-    }
-
-    /// Nothing was lost, and something was done.
-    fn end(self) {
-        self.stop.store(true, Relaxed);
-        for client in self.clients {
-            client.join().expect("a client that ends");
-        }
-        let lost = self.lost.lock().expect("whole");
-        assert!(
-            lost.is_empty(),
-            "{} lost: {:?}",
-            lost.len(),
-            &lost[..lost.len().min(5)]
-        );
-        assert!(self.answered.load(Relaxed) > 200, "{:?}", self.answered);
-    }
-}
-
-fn check(answer: Option<Answer>) -> Result<(), String> {
-    match answer {
-        Some(answer) if answer.status == 200 && answer.text() == "hello" => Ok(()),
-        Some(answer) => Err(format!("{answer:?}")),
-        None => Err("no answer".to_owned()),
-    }
-}
 
 fn websocket(at: SocketAddr) -> TcpStream {
     let mut client = Client::connect(at);
@@ -162,12 +37,8 @@ fn ended_after(stream: &mut TcpStream) -> Duration {
     start.elapsed()
 }
 
-/// Ten in the long form.
 fn replacements() -> usize {
-    match std::env::var_os("WEFT_SOAK") {
-        Some(_) => 10,
-        None => 3,
-    }
+    if long_form() { 10 } else { 3 }
 }
 
 #[test]
@@ -187,7 +58,7 @@ fn replacing_both_engines_under_load_loses_nothing() {
     }
     let downloaded = download.join().expect("a thread that ends");
     assert_eq!((downloaded.status, downloaded.body.len()), (200, pieces));
-    load.end();
+    assert!(load.end() > 200);
     assert!(
         stage.near.draining() > 0,
         "the WebSocket keeps the first one"

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod changes;
 mod control;
 mod forwarding;
 mod gateway;

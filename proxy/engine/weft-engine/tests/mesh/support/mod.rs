@@ -5,6 +5,7 @@ pub(crate) mod bytes;
 pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod load;
 pub(crate) mod pki;
 pub(crate) mod sections;
 pub(crate) mod stage;
