@@ -32,9 +32,9 @@ test: setup engine-debug h2spec fresh
 	WEFT_ENGINE=$(ENGINE_DEBUG) pytest tests/mesh
 
 bench: setup
-	cd proxy/engine && cargo build --profile dist --locked
+	cd proxy/engine && cargo build --profile dist --locked && cargo build --profile dist --locked -p weft-core --example open_loop
 	@$(TOOLS) install $(CARGO_TARGET_DIR)/dist/weft-engine .tools/bin/weft-engine-dist
-	WEFT_ENGINE=$(CURDIR)/.tools/bin/weft-engine-dist python -m tests.bench
+	WEFT_ENGINE=$(CURDIR)/.tools/bin/weft-engine-dist WEFT_OPEN_LOOP=$(CARGO_TARGET_DIR)/dist/examples/open_loop python -m tests.bench
 
 soak: setup
 	WEFT_SOAK=1 pytest tests/contract tests/mesh

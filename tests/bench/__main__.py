@@ -7,21 +7,22 @@ other, and is printed with its spread. A bar that is not met is said; the exit c
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from proxy.ports import PortClaims
-from tests.bench import certificates, memory, peers, rows, snapshot, table
+from tests.bench import certificates, handshakes, latency, memory, peers, rows, snapshot, table
 from tests.bench.memory import Idle
-from tests.bench.peers import Upstream, missing
+from tests.bench.peers import Running, Upstream, missing
 from tests.bench.scenes import Proxies, Scenes
 
-PARTS = ("load", "memory", "snapshot")
-ELSEWHERE = "HTTP/2, gRPC, handshakes a second, two workers, open-loop latency; Envoy and Pingora"
+PARTS = ("load", "handshakes", "latency", "memory", "snapshot")
+ELSEWHERE = "Envoy and Pingora, and so the bars that are against Envoy alone: HTTP/2, gRPC, memory under mutual TLS"
 
 
 def main() -> int:
@@ -30,7 +31,7 @@ def main() -> int:
     if not Path(os.environ.get("WEFT_ENGINE", "")).is_file():
         _say("set WEFT_ENGINE to an engine built with the profile dist, as `make bench` does")
         return 2
-    absent = {program: why for program in ("nginx", "haproxy", "wrk") if (why := missing(program))}
+    absent = {program: why for program in ("nginx", "haproxy", "wrk", "h2load") if (why := missing(program))}
     if "nginx" in absent:
         _say(f"nothing can be measured: {absent['nginx']} (it is the application behind every proxy, too)")
         return 1
@@ -41,11 +42,20 @@ def main() -> int:
         directory.chmod(0o755)
         claims = stack.enter_context(PortClaims())
         pair = certificates.make(directory / "ca")
-        ports = Upstream(claims.claim(), claims.claim())
+        ports = Upstream(claims.claim(), claims.claim(), claims.claim())
         application = stack.enter_context(peers.upstream(directory / "upstream", ports=ports, tls=pair.server))
         scenes = Scenes(directory, claims=claims, application=application, pair=pair)
         if "load" in arguments.parts and "wrk" not in absent:
-            _show(table.load(_load(scenes, arguments)))
+            _show(table.load(_load(scenes, arguments, http2="h2load" not in absent)))
+        if "handshakes" in arguments.parts:
+            with _all(scenes.inbound()) as proxies:
+                _show(table.handshakes(handshakes.measure(proxies, pair=pair, rounds=arguments.rounds)))
+        program = latency.generator()
+        if "latency" in arguments.parts and "wrk" not in absent and program is not None:
+            with _all(scenes.plain()) as proxies:
+                rounds, seconds = arguments.rounds, 3 * arguments.seconds
+                found = latency.measure(proxies, program=program, rounds=rounds, seconds=seconds, say=_say)
+                _show(table.latency(found))
         if "memory" in arguments.parts:
             plain = _idle(scenes.plain(), memory.PLAIN_CONNECTIONS, None)
             secured = _idle(scenes.inbound(), memory.TLS_CONNECTIONS, pair)
@@ -53,8 +63,10 @@ def main() -> int:
         if "snapshot" in arguments.parts:
             times = snapshot.measure(directory, claims=claims, application=application.plain, rounds=3)
             _show(table.snapshot(times))
-    for program, why in absent.items():
-        print(f"Not measured for want of {program}: {why}")
+    for lacking, why in absent.items():
+        print(f"Not measured for want of {lacking}: {why}")
+    if program is None:
+        print("Not measured without WEFT_OPEN_LOOP, which `make bench` sets: latency")
     print(f"Not measured by this bench: {ELSEWHERE}")
     return 0
 
@@ -70,15 +82,28 @@ def _arguments() -> argparse.Namespace:
     return found
 
 
-def _load(scenes: Scenes, arguments: argparse.Namespace) -> Sequence[rows.Measured]:
-    makers = {rows.PLAIN: scenes.plain, rows.MUTUAL: scenes.mutual, rows.MESH: scenes.mesh}
-    works = [work for work in rows.WORKS if arguments.only in str(work)]
+def _load(scenes: Scenes, arguments: argparse.Namespace, *, http2: bool) -> Sequence[rows.Measured]:
+    makers = {
+        rows.PLAIN: scenes.plain,
+        rows.MUTUAL: scenes.mutual,
+        rows.MESH: scenes.mesh,
+        rows.HTTP2: scenes.http2,
+        rows.GRPC: scenes.grpc,
+        rows.TWO: scenes.two_workers,
+    }
+    works = [work for work in rows.WORKS if arguments.only in str(work) and (work.streams is None or http2)]
     with ExitStack() as stack:
         proxies = {}
         for scene in dict.fromkeys(work.scene for work in works):
             entered = [stack.enter_context(proxy) for proxy in makers[scene]()]
             proxies[scene] = {one.name: one for one in entered}
         return rows.measure(proxies, works, rounds=arguments.rounds, seconds=arguments.seconds, say=_say)
+
+
+@contextlib.contextmanager
+def _all(proxies: Proxies) -> Iterator[Sequence[Running]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(proxy) for proxy in proxies]
 
 
 def _idle(proxies: Proxies, connections: int, pair: certificates.Pair | None) -> Mapping[str, Idle]:

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -166,13 +167,21 @@ def running(directory: Path, *, claims: PortClaims, workers: int = 1) -> Iterato
 
 
 @contextlib.contextmanager
-def plain_proxy(directory: Path, *, claims: PortClaims, upstream_port: int) -> Iterator[Running]:
+def plain_proxy(
+    directory: Path,
+    *,
+    claims: PortClaims,
+    upstream_port: int,
+    workers: int = 1,
+    protocol: Literal["http", "grpc"] = "http",
+    name: str = "engine",
+) -> Iterator[Running]:
     """The engine in front of a port outside the mesh."""
     port = claims.claim()
-    with running(directory, claims=claims) as engine:
-        engine.apply(_leads_to(OUTSIDE, port, f"127.0.0.1:{upstream_port}", outside=True))
+    with running(directory, claims=claims, workers=workers) as engine:
+        engine.apply(_leads_to(OUTSIDE, port, f"127.0.0.1:{upstream_port}", outside=True, protocol=protocol))
         await_port(port)
-        yield Running("engine", port, (engine.pid,))
+        yield Running(name, port, (engine.pid,))
 
 
 @contextlib.contextmanager
@@ -206,11 +215,18 @@ def called(directory: Path, *, claims: PortClaims, upstream_port: int, server: F
         yield Running("engine", port, (engine.pid,))
 
 
-def _leads_to(service: ServiceName, port: int, address: str, *, outside: bool = False) -> dict[str, object]:
+def _leads_to(
+    service: ServiceName,
+    port: int,
+    address: str,
+    *,
+    outside: bool = False,
+    protocol: Literal["http", "grpc"] = "http",
+) -> dict[str, object]:
     there = sections.Endpoint(INSTANCE, "bench-2", address, 0, 100, "", {}, "up")
     return {
         sections.outbound(CALLER, service): sections.Outbound(f"127.0.0.1:{port}", str(CALLER), str(service)),
-        sections.service(service): Service(),
+        sections.service(service): Service(protocol=protocol),
         sections.endpoints(service): sections.Endpoints((there,), outside=outside),
     }
 

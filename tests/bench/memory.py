@@ -28,15 +28,15 @@ class Idle:
 
 def idle(proxy: Running, *, connections: int, pair: Pair | None = None) -> Idle:
     """Measure with so many connections, under mutual TLS if there are certificates for it."""
-    context = None if pair is None else _context(pair.client)
+    shown = None if pair is None else context(pair.client)
     with contextlib.ExitStack() as stack:
 
         def connect() -> None:
             stream = socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
-            if context is not None and pair is not None:
-                stream = context.wrap_socket(stream, server_hostname=pair.server.server_name)
+            if shown is not None and pair is not None:
+                stream = shown.wrap_socket(stream, server_hostname=pair.server.server_name)
             stack.enter_context(stream)
-            _ask(stream)
+            ask(stream)
 
         connect()
         process = resident_kib(proxy.pids)
@@ -45,7 +45,8 @@ def idle(proxy: Running, *, connections: int, pair: Pair | None = None) -> Idle:
         return Idle(process, (resident_kib(proxy.pids) - process) / connections)
 
 
-def _ask(stream: socket.socket) -> None:
+def ask(stream: socket.socket) -> None:
+    """One request on it, and its whole answer."""
     stream.sendall(b"GET /36 HTTP/1.1\r\nHost: api\r\n\r\n")
     received = b""
     while not received.endswith(b"x" * 36):
@@ -57,9 +58,10 @@ def _ask(stream: socket.socket) -> None:
         raise LoadError(f"a single request was answered {received!r}")
 
 
-def _context(client: Files) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(client.ca)
-    context.load_cert_chain(client.chain, client.key)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+def context(client: Files) -> ssl.SSLContext:
+    """As the calling service."""
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    shown.load_verify_locations(client.ca)
+    shown.load_cert_chain(client.chain, client.key)
+    shown.set_alpn_protocols(["http/1.1"])
+    return shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,3 +91,34 @@ def drive(url: str, *, pids: Sequence[int], connections: int, seconds: float, ho
     if "Non-2xx" in out or "Socket errors" in out:
         raise LoadError(f"wrk {url} saw failures: {out}")
     return Sample(cpu_us=used / int(requests[1]) * 1e6, per_second=float(rate[1]))
+
+
+def drive_http2(
+    url: str, *, pids: Sequence[int], connections: int, seconds: float, streams: int, grpc: bool = False
+) -> Sample:
+    """The same over HTTP/2 without TLS, by h2load: `streams` at once on each of `connections`; POSTs as gRPC's where asked.
+
+    h2load counts requests, not parts of seconds: a first short run tells how many there are in `seconds`. One answer in a
+    hundred may be none: nginx says 502 to a few calls of gRPC, and those are not counted.
+    """
+    _, trial = _h2load(url, 2000, connections=connections, streams=streams, grpc=grpc)
+    before = cpu_seconds(pids)
+    done, rate = _h2load(url, max(2000, int(trial * seconds)), connections=connections, streams=streams, grpc=grpc)
+    return Sample(cpu_us=(cpu_seconds(pids) - before) / done * 1e6, per_second=rate)
+
+
+def _h2load(url: str, count: int, *, connections: int, streams: int, grpc: bool) -> tuple[int, float]:
+    """How many were answered with a 200, and how many requests there were a second."""
+    command = ["h2load", "-t1", f"-n{count}", f"-c{connections}", f"-m{streams}", url]
+    with tempfile.NamedTemporaryFile() as message:
+        if grpc:
+            # An empty message: not compressed, no bytes.
+            message.write(bytes(5))
+            message.flush()
+            command += ["-d", message.name, "-H", "content-type: application/grpc", "-H", "te: trailers"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    rate = re.search(r"finished in .*, ([\d.]+) req/s", done.stdout)
+    good = re.search(r"status codes: (\d+) 2xx", done.stdout)
+    if done.returncode != 0 or rate is None or good is None or int(good[1]) < count * 0.99:
+        raise LoadError(f"{command}: {done.stdout}{done.stderr}")
+    return int(good[1]), float(rate[1])

@@ -60,11 +60,14 @@ backend up
 """
 
 
+PACKAGES = {"h2load": "nghttp2-client"}
+
+
 def missing(program: str) -> str | None:
     """Why a peer cannot be measured here, or None."""
     if shutil.which(program, path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin"):
         return None
-    return f"{program} is not installed: apt install {program}"
+    return f"{program} is not installed: apt install {PACKAGES.get(program, program)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Upstream:
 
     plain: int
     tls: int
+    grpc: int
 
 
 # Small answers are kept in the configuration; nginx takes no longer ones there.
@@ -93,7 +97,10 @@ def upstream(directory: Path, *, ports: Upstream, tls: Files) -> Iterator[Upstre
         "sendfile off; output_buffers 2 512k; open_file_cache max=16; "
         f"server {{ listen 127.0.0.1:{ports.plain} backlog=4096; "
         f"listen 127.0.0.1:{ports.tls} ssl backlog=4096; {_terminates(tls)} "
-        f"{answers} location / {{ root {files}; }} }}"
+        f"{answers} location / {{ root {files}; }} }} "
+        # As a server of gRPC answers, seen by whoever only carries it: an empty message, and a status behind it.
+        f"server {{ listen 127.0.0.1:{ports.grpc} http2 backlog=4096; default_type application/grpc; "
+        f"add_trailer grpc-status 0; location / {{ empty_gif; }} location = /36 {{ return 200 '     '; }} }}"
     )
     with nginx("upstream", directory, body=body, port=ports.plain):
         yield ports
@@ -101,7 +108,14 @@ def upstream(directory: Path, *, ports: Upstream, tls: Files) -> Iterator[Upstre
 
 @contextlib.contextmanager
 def nginx_proxy(
-    directory: Path, *, port: int, upstream_port: int, tls: Files | None = None, listen: Files | None = None
+    directory: Path,
+    *,
+    port: int,
+    upstream_port: int,
+    tls: Files | None = None,
+    listen: Files | None = None,
+    http2: bool = False,
+    grpc: bool = False,
 ) -> Iterator[Running]:
     """nginx in front of a port: `tls` is what it shows there, `listen` what it shows its own clients; None is plain."""
     secure = ""
@@ -112,11 +126,17 @@ def nginx_proxy(
             "proxy_ssl_protocols TLSv1.3; proxy_ssl_verify_depth 3;"
         )
     accept = f"ssl backlog=4096; {_terminates(listen)}" if listen else "backlog=4096;"
+    if http2 or grpc:
+        accept = f"http2 {accept}"
+    leads = (
+        "grpc_pass grpc://u;"
+        if grpc
+        else f"proxy_pass http{'s' if tls else ''}://u; proxy_http_version 1.1; proxy_set_header Connection '';"
+    )
     body = (
         f"upstream u {{ server 127.0.0.1:{upstream_port}; keepalive 512; keepalive_requests 100000000; }} "
         f"server {{ listen 127.0.0.1:{port} {accept} location / {{ "
-        f"proxy_pass http{'s' if tls else ''}://u; proxy_http_version 1.1; proxy_set_header Connection ''; "
-        f"proxy_set_header Host $host; {secure} }} }}"
+        f"{leads} proxy_set_header Host $host; {secure} }} }}"
     )
     with nginx("nginx", directory, body=body, port=port) as running:
         yield running
@@ -140,11 +160,19 @@ def nginx(name: str, directory: Path, *, body: str, port: int) -> Iterator[Runni
 
 @contextlib.contextmanager
 def haproxy(
-    directory: Path, *, port: int, upstream_port: int, tls: Files | None = None, listen: Files | None = None
+    directory: Path,
+    *,
+    port: int,
+    upstream_port: int,
+    tls: Files | None = None,
+    listen: Files | None = None,
+    http2: bool = False,
+    grpc: bool = False,
 ) -> Iterator[Running]:
     """HAProxy with one thread in front of a port; `tls` and `listen` as for nginx."""
     directory.mkdir()
-    secure = accept = ""
+    secure = " proto h2" if grpc else ""
+    accept = " proto h2" if http2 or grpc else ""
     if tls is not None:
         secure = (
             f" ssl verify required ca-file {tls.ca} crt {_pem(tls, directory)} sni str({tls.server_name}) "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench.meter import Sample, Spread, drive
+from tests.bench.meter import Sample, Spread, drive, drive_http2
 from tests.bench.peers import Running
 
 ENGINE = "engine"
@@ -19,7 +19,11 @@ ENGINE = "engine"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Keep-alive GETs for `size` bytes. `cpu` and `rate` are bars, None where there is none."""
+    """Keep-alive GETs for `size` bytes. `cpu` and `rate` are bars, None where there is none.
+
+    Of HTTP/2 `streams` at once on each connection, gRPC's POSTs where the scene is gRPC's. `against` is whom the bars are
+    against, where it is not the better of all.
+    """
 
     name: str
     scene: str
@@ -27,12 +31,30 @@ class Work:
     connections: int
     cpu: float | None
     rate: float | None = None
+    streams: int | None = None
+    against: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.scene}, {self.name}, {self.connections} connections"
+        streams = "" if self.streams is None else f" x {self.streams} streams"
+        return f"{self.scene}, {self.name}, {self.connections} connections{streams}"
+
+    def drive(self, proxy: Running, *, seconds: float) -> Sample:
+        """One round of it."""
+        url = f"{proxy.url}{self.size}"
+        if self.streams is None:
+            return drive(url, pids=proxy.pids, connections=self.connections, seconds=seconds)
+        return drive_http2(
+            url,
+            pids=proxy.pids,
+            connections=self.connections,
+            seconds=seconds,
+            streams=self.streams,
+            grpc=self.scene == GRPC,
+        )
 
 
 PLAIN, MUTUAL, MESH = "plain", "mutual TLS upstream", "whole mesh path"
+HTTP2, GRPC, TWO = "HTTP/2 in, HTTP/1.1 out", "gRPC unary, in and out", "two workers against one"
 
 WORKS = (
     Work("36 B", PLAIN, 36, 32, cpu=0.9, rate=1.0),
@@ -44,6 +66,10 @@ WORKS = (
     Work("36 B", MUTUAL, 36, 32, cpu=0.8),
     Work("64 KiB", MUTUAL, 64 * 1024, 32, cpu=0.8),
     Work("36 B", MESH, 36, 32, cpu=None),
+    Work("36 B", HTTP2, 36, 8, cpu=1.0, streams=16, against="nginx"),
+    Work("36 B", HTTP2, 36, 32, cpu=1.0, streams=1, against="nginx"),
+    Work("empty message", GRPC, 36, 8, cpu=None, streams=16),
+    Work("36 B", TWO, 36, 64, cpu=1.1),
 )
 
 
@@ -72,7 +98,9 @@ class Measured:
 
     def _ratio(self, of: Callable[[Sample], float], better: Callable[[list[float]], float]) -> Spread | None:
         medians = {
-            name: median(of(sample) for sample in samples) for name, samples in self.samples.items() if name != ENGINE
+            name: median(of(sample) for sample in samples)
+            for name, samples in self.samples.items()
+            if name != ENGINE and self.work.against in (None, name)
         }
         if not medians:
             return None
@@ -93,17 +121,14 @@ def measure(
 ) -> list[Measured]:
     """Drive every row through every proxy of its scene, `rounds` times, after a short warming of each."""
     samples: dict[Work, dict[str, list[Sample]]] = {work: defaultdict(list) for work in works}
-    for proxies in scenes.values():
-        for proxy in proxies.values():
-            drive(proxy.url + "1024", pids=proxy.pids, connections=32, seconds=0.3)
+    for work in works:
+        for proxy in scenes[work.scene].values():
+            work.drive(proxy, seconds=0.3)
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         for place, work in enumerate(works):
             ordered = list(scenes[work.scene].items())
             turn = (number + place) % len(ordered)
             for name, proxy in ordered[turn:] + ordered[:turn]:
-                sample = drive(
-                    f"{proxy.url}{work.size}", pids=proxy.pids, connections=work.connections, seconds=seconds
-                )
-                samples[work][name].append(sample)
+                samples[work][name].append(work.drive(proxy, seconds=seconds))
     return [Measured(work, samples[work]) for work in works]

@@ -12,6 +12,9 @@ from tests.bench import engine, peers
 from tests.bench.certificates import Pair
 from tests.bench.peers import Running, Upstream, missing
 
+ONE_WORKER = "one worker"
+"""The name of an engine that is a peer of another."""
+
 Proxies = Iterator[AbstractContextManager[Running]]
 
 
@@ -33,6 +36,28 @@ class Scenes:
         yield peers.nginx_proxy(self._place(), port=self._claims.claim(), upstream_port=port)
         if self._haproxy:
             yield peers.haproxy(self._place(), port=self._claims.claim(), upstream_port=port)
+
+    def http2(self) -> Proxies:
+        """In front of the application in plain, spoken to in HTTP/2 without TLS."""
+        port = self._application.plain
+        yield engine.plain_proxy(self._place(), claims=self._claims, upstream_port=port)
+        yield peers.nginx_proxy(self._place(), port=self._claims.claim(), upstream_port=port, http2=True)
+        if self._haproxy:
+            yield peers.haproxy(self._place(), port=self._claims.claim(), upstream_port=port, http2=True)
+
+    def grpc(self) -> Proxies:
+        """In front of an application of gRPC, without TLS."""
+        port = self._application.grpc
+        yield engine.plain_proxy(self._place(), claims=self._claims, upstream_port=port, protocol="grpc")
+        yield peers.nginx_proxy(self._place(), port=self._claims.claim(), upstream_port=port, grpc=True)
+        if self._haproxy:
+            yield peers.haproxy(self._place(), port=self._claims.claim(), upstream_port=port, grpc=True)
+
+    def two_workers(self) -> Proxies:
+        """The engine with two workers, and with one as its only peer."""
+        port = self._application.plain
+        yield engine.plain_proxy(self._place(), claims=self._claims, upstream_port=port, workers=2)
+        yield engine.plain_proxy(self._place(), claims=self._claims, upstream_port=port, name=ONE_WORKER)
 
     def mutual(self) -> Proxies:
         """In front of the application over mutual TLS."""

@@ -10,9 +10,12 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tests.bench.handshakes import Handshakes
+from tests.bench.latency import Latency
 from tests.bench.memory import PLAIN_CONNECTIONS, TLS_CONNECTIONS, Idle
 from tests.bench.meter import Spread
 from tests.bench.rows import ENGINE, Measured
+from tests.bench.scenes import ONE_WORKER
 from tests.bench.snapshot import ENDPOINTS, ROUTES, SERVICES, Times
 
 PEERS = (ENGINE, "nginx", "haproxy")
@@ -48,13 +51,24 @@ def load(measured: Sequence[Measured]) -> str:
         rows.append(
             (
                 str(work),
-                *(str(one.cpu(name)) if name in one.samples else "-" for name in PEERS),
+                *(_shown(one, name) for name in _columns(one)),
                 *_judged(one.cpu_ratio(), work.cpu, at_most=True),
-                *(f"{one.rate(name).middle:.0f}" if name in one.samples else "-" for name in PEERS),
+                *(f"{one.rate(name).middle:.0f}" if name in one.samples else "-" for name in _columns(one)),
                 *_judged(one.rate_ratio(), work.rate, at_most=False),
             )
         )
     return _aligned(rows)
+
+
+def _shown(measured: Measured, name: str) -> str:
+    if name not in measured.samples:
+        return "-"
+    return f"{'with one ' if name == ONE_WORKER else ''}{measured.cpu(name)}"
+
+
+def _columns(measured: Measured) -> Sequence[str]:
+    """Whose figures stand in the columns; an engine that is a peer of another has nginx's."""
+    return (ENGINE, ONE_WORKER, PEERS[2]) if ONE_WORKER in measured.samples else PEERS
 
 
 def _judged(ratio: Spread | None, bar: float | None, *, at_most: bool) -> tuple[str, str, str]:
@@ -65,6 +79,39 @@ def _judged(ratio: Spread | None, bar: float | None, *, at_most: bool) -> tuple[
         return (shown, "-", "")
     met = ratio.middle <= bar if at_most else ratio.middle >= bar
     return (shown, f"{'<=' if at_most else '>='} {bar:g}", _verdict(met))
+
+
+def handshakes(found: Handshakes) -> str:
+    """How many one core does in a second."""
+
+    def row(what: str, rates: Mapping[str, Spread]) -> tuple[str, ...]:
+        cells = (str(rates[name]) if name in rates else "-" for name in PEERS)
+        ratio = rates[ENGINE].middle / rates["nginx"].middle
+        return (what, *cells, f"{ratio:.2f}", ">= 1", _verdict(ratio >= 1))
+
+    return _aligned(
+        [
+            ("mutual TLS handshakes a second of CPU", "engine", "nginx", "HAProxy", "x nginx", "bar", ""),
+            row("full, with one request", found.full),
+            row("resumed, with one request", found.resumed),
+        ]
+    )
+
+
+def latency(found: Latency) -> str:
+    """Medians of the rounds, in microseconds."""
+
+    def row(what: str, values: Mapping[str, Sequence[float]], bar: float) -> tuple[str, ...]:
+        cells = (str(Spread.of(values[name])) if name in values else "-" for name in PEERS)
+        return (what, *cells, *_judged(found.ratio(values), bar, at_most=True))
+
+    return _aligned(
+        [
+            (f"open loop, 36 B at {found.rate:.0f}/s", "engine us", "nginx us", "HAProxy us", "x the best", "bar", ""),
+            row("p50", found.p50, 1.0),
+            row("p99", found.p99, 1.2),
+        ]
+    )
 
 
 def memory(plain: Mapping[str, Idle], secured: Mapping[str, Idle]) -> str:
