@@ -79,21 +79,36 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """Records follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A request that ended: a JSON object. `dropped` records were lost so far, because this reader was behind."""
+
+    record: str
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """A frame that this process does not act on."""
 
     kind: str
 
 
-FromEngine = Welcome | Ack | Nack | EpochAck | EpochNack | Event | Other
+FromEngine = Welcome | Ack | Nack | EpochAck | EpochNack | Event | Subscribed | Tap | Other
 
-_KINDS: Mapping[str, type[Welcome | Ack | Nack | EpochAck | EpochNack | Event]] = {
+_KINDS: Mapping[str, type[Welcome | Ack | Nack | EpochAck | EpochNack | Event | Subscribed | Tap]] = {
     "welcome": Welcome,
     "ack": Ack,
     "nack": Nack,
     "epoch_ack": EpochAck,
     "epoch_nack": EpochNack,
     "event": Event,
+    "subscribed": Subscribed,
+    "tap": Tap,
 }
 
 

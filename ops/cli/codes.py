@@ -43,6 +43,7 @@ CODES = {
         Code("engine_away", 3, "No engine answers at its socket.", "Look whether it runs: its log says why it ended."),
         Code("not_replaced", 6, "The engine was not replaced in time.", "The old one serves on; its log says why."),
         Code("not_rotated", 6, "A rotation of roots is not done yet.", "`weft ca status` tells who it waits for."),
+        Code("tap_refused", 2, "An engine does not take a tap.", "Correct the filter that is named."),
         Code("no_engine", 3, "There is no weft-engine.", "Run `make build`, or set WEFT_ENGINE."),
         Code("no_etcd", 3, "There is no usable etcd.", "Run `make build`, or set WEFT_ETCD to 3.4.22 or later."),
         Code("did_not_start", 3, "A process of the mesh did not start.", "Read its log in the state directory."),

@@ -38,7 +38,8 @@ def families(engine: EngineProcess, accept: str = "text/plain") -> Mapping[str, 
     kind, text = scrape(engine, accept)
     if kind.startswith("application/openmetrics-text"):
         assert text.endswith("\n# EOF\n")
-        return {family.name: family for family in openmetrics.text_string_to_metric_families(text)}
+        opened = openmetrics.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+        return {family.name: family for family in opened}
     assert "# EOF" not in text
     return {family.name: family for family in text_string_to_metric_families(text)}
 

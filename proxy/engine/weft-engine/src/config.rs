@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::bounds::Bounds;
+use crate::watch;
 
 /// What `--config` says.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +32,9 @@ pub(crate) struct Config {
     /// What a peer may use up.
     #[serde(default)]
     pub(crate) bounds: Bounds,
+    /// Which requests it writes down.
+    #[serde(default)]
+    pub(crate) access_log: watch::Log,
 }
 
 /// `[admin]`
@@ -112,7 +116,11 @@ impl Config {
             Some(n) if n > MOST_WORKERS => {
                 Err(format!("workers = {n}: expected at most {MOST_WORKERS}"))
             }
-            _ => config.bounds.check().map(|()| config),
+            _ => {
+                config.bounds.check()?;
+                config.access_log.check()?;
+                Ok(config)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Threads: one for control ([`control`]), and workers ([`worker`]) that share nothing but atomics. A request comes in over
 //! [`h1`] or [`h2`], is decided and tried by [`exchange`] from the [`world`], and goes out over [`upstream`], its bodies moved by
-//! [`relay`]; [`tls`] says who is who and [`observe`] counts. Bytes that are no requests go
+//! [`relay`]; [`tls`] says who is who, [`observe`] counts and [`watch`] tells. Bytes that are no requests go
 //! through [`tcp`].
 
 mod bounds;
@@ -18,6 +18,7 @@ mod relay;
 mod tcp;
 mod tls;
 mod upstream;
+mod watch;
 mod worker;
 mod world;
 

@@ -71,8 +71,59 @@ pub enum ToEngine {
     },
     /// By a successor that accepts on every listener it was handed: the old engine accepts no more, and says `handed`.
     Serving {},
+    /// On a connection of its own: single requests as they end, in `tap` frames, until it is closed.
+    Subscribe {
+        /// Which.
+        filter: TapFilter,
+    },
     /// On a connection of its own: what the engine serves, as JSON in a `state` frame. Changes nothing.
     Inspect {},
+}
+
+/// Which requests somebody wants to hear of: all that is said has to hold, of a list one item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TapFilter {
+    /// `outbound`, `inbound`, `gateway`; empty: any.
+    pub direction: String,
+    /// `ns/service` of who is called.
+    pub services: Vec<String>,
+    /// Callers as metrics name them.
+    pub callers: Vec<String>,
+    /// Routes as metrics name them.
+    pub routes: Vec<String>,
+    /// `503`, `5xx`.
+    pub codes: Vec<String>,
+    /// Words of `x-weft-reason`.
+    pub reasons: Vec<String>,
+    /// Only those with a reason, or answered with 500 or more.
+    pub failed: bool,
+    /// As the request has them.
+    pub methods: Vec<String>,
+    /// What the path begins with.
+    pub path_prefix: String,
+    /// The share that is told, from 0 to 1.
+    pub sample: f64,
+    /// Further fields of the request to tell; those that carry credentials are refused.
+    pub fields: Vec<String>,
+}
+
+impl Default for TapFilter {
+    fn default() -> Self {
+        Self {
+            direction: String::new(),
+            services: Vec::new(),
+            callers: Vec::new(),
+            routes: Vec::new(),
+            codes: Vec::new(),
+            reasons: Vec::new(),
+            failed: false,
+            methods: Vec::new(),
+            path_prefix: String::new(),
+            sample: 1.0,
+            fields: Vec::new(),
+        }
+    }
 }
 
 /// What an engine answers.
@@ -146,6 +197,15 @@ pub enum FromEngine {
         kind: String,
         /// Fields by name, from the glossary.
         fields: BTreeMap<String, String>,
+    },
+    /// Answer to `subscribe`, before the first record.
+    Subscribed {},
+    /// A request that ended.
+    Tap {
+        /// A JSON object with the fields of the access log.
+        record: String,
+        /// Records lost since the subscription began, because this reader was behind.
+        dropped: u64,
     },
     /// Answer to `inspect`.
     State {

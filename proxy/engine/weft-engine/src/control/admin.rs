@@ -13,6 +13,7 @@ use weft_http1::{Framing, Limits, Method, RequestDecoder, RequestHead, Step, enc
 use super::said::{gauges, scraped};
 use super::standing::Standing;
 use crate::observe::{Format, render};
+use crate::watch::Watch;
 use crate::worker::Handle;
 use crate::world::World;
 
@@ -26,6 +27,7 @@ pub(crate) struct Admin {
     pub(crate) latest: watch::Receiver<Arc<World>>,
     pub(crate) serving: Arc<AtomicBool>,
     pub(crate) standing: Arc<Standing>,
+    pub(crate) watch: Arc<Watch>,
     /// So many scrapes are answered at once; others wait.
     pub(crate) scrapes: Arc<Semaphore>,
 }
@@ -109,9 +111,10 @@ impl Admin {
         let format = Format::accepted(accept.as_deref());
         let _turn = self.scrapes.acquire().await;
         let workers = scraped(&self.workers);
-        let (world, standing) = (self.latest.borrow().clone(), Arc::clone(&self.standing));
+        let world = self.latest.borrow().clone();
+        let (standing, watch) = (Arc::clone(&self.standing), Arc::clone(&self.watch));
         let written = tokio::task::spawn_blocking(move || {
-            render(&workers, &gauges(&world, &standing), format)
+            render(&workers, &gauges(&world, &standing, &watch), format)
         });
         match written.await {
             Ok(text) => (200, format.content_type(), text),

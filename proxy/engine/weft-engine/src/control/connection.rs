@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use weft_model::frame::{FromEngine, ToEngine};
+use weft_model::frame::{FromEngine, TapFilter, ToEngine};
 
 use super::ask::{Ask, Change};
 use super::disk::FellBack;
@@ -20,6 +20,7 @@ use super::handover;
 use super::inspect::inspect;
 use super::said::welcome;
 use super::standing::Standing;
+use crate::watch::{Filter, Watch};
 use crate::worker::{Handle, News};
 use crate::world::World;
 
@@ -35,6 +36,7 @@ pub(crate) struct Desk {
     /// The one connection that may write.
     writer: RefCell<Option<Writer>>,
     standing: Arc<Standing>,
+    watch: Arc<Watch>,
     next: Cell<u64>,
     /// What a successor gets besides; none when it has it.
     doors: RefCell<Option<Doors>>,
@@ -78,6 +80,7 @@ impl Desk {
         latest: watch::Receiver<Arc<World>>,
         workers: Arc<[Handle]>,
         standing: Arc<Standing>,
+        watch: Arc<Watch>,
         doors: Doors,
         fell_back: Option<FellBack>,
     ) -> (Self, oneshot::Receiver<oneshot::Sender<()>>) {
@@ -88,6 +91,7 @@ impl Desk {
             workers,
             writer: RefCell::default(),
             standing,
+            watch,
             next: Cell::new(1),
             doors: RefCell::new(Some(doors)),
             handed: RefCell::new(Some(handed)),
@@ -181,6 +185,9 @@ impl Desk {
                 ToEngine::Inspect {} => Some(FromEngine::State {
                     json: inspect(&self.latest.borrow()),
                 }),
+                ToEngine::Subscribe { filter } => {
+                    return self.tap(&filter, read, out).await.map(|()| End::Left);
+                }
                 frame if self.is_writer(number) => self.change(frame).await,
                 _ => return Err(FrameError::Malformed("a change before `hello`".to_owned())),
             };
@@ -191,6 +198,38 @@ impl Desk {
             }
         }
         Ok(End::Left)
+    }
+
+    /// Hands records over until the reader leaves.
+    async fn tap(
+        &self,
+        filter: &TapFilter,
+        read: &mut OwnedReadHalf,
+        out: &mpsc::Sender<FromEngine>,
+    ) -> Result<(), FrameError> {
+        let tapped = Filter::parse(filter).and_then(|filter| {
+            let tapped = self.watch.tap(filter);
+            tapped.ok_or_else(|| "as many taps as there may be are open".to_owned())
+        });
+        let mut tapped = match tapped {
+            Ok(tapped) => tapped,
+            Err(message) => return Err(FrameError::Refused(message)),
+        };
+        tracing::info!(?filter, "somebody taps");
+        let _ = out.send(FromEngine::Subscribed {}).await;
+        loop {
+            let (record, dropped) = tokio::select! {
+                // Nothing more is expected; what comes is the end, or as good as it.
+                _ = frames::read(read) => return Ok(()),
+                next = tapped.next() => match next {
+                    Some(next) => next,
+                    None => return Ok(()),
+                },
+            };
+            if out.send(FromEngine::Tap { record, dropped }).await.is_err() {
+                return Ok(());
+            }
+        }
     }
 
     async fn change(&self, frame: ToEngine) -> Option<FromEngine> {
@@ -244,6 +283,7 @@ impl Desk {
             }
             ToEngine::Hello { .. }
             | ToEngine::Inspect {}
+            | ToEngine::Subscribe { .. }
             | ToEngine::Handover { .. }
             | ToEngine::Serving {} => return None,
         };

@@ -13,6 +13,8 @@ pub(crate) enum FrameError {
     Oversize(usize),
     /// No frame of this schema.
     Malformed(String),
+    /// A frame that asks for what there is not.
+    Refused(String),
     /// The connection broke, perhaps inside a frame.
     Lost(io::Error),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for FrameError {
                 "a frame of {length} bytes; at most {MAX_FRAME} are taken"
             ),
             Self::Malformed(why) => write!(f, "a frame that cannot be read: {why}"),
+            Self::Refused(why) => f.write_str(why),
             Self::Lost(error) => write!(f, "the connection broke: {error}"),
         }
     }

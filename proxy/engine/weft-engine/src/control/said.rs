@@ -5,6 +5,7 @@ use weft_model::frame::{FromEngine, SCHEMA};
 use super::sockets::BindError;
 use super::standing::Standing;
 use crate::observe::{Faulted, Gauges, Limited, Scraped, ServiceGauges};
+use crate::watch::Watch;
 use crate::worker::Handle;
 use crate::world::{Cluster, World};
 
@@ -21,7 +22,7 @@ pub(crate) fn welcome(world: &World) -> FromEngine {
 }
 
 /// What a scrape needs to know of a world.
-pub(crate) fn gauges(world: &World, standing: &Standing) -> Gauges {
+pub(crate) fn gauges(world: &World, standing: &Standing, watch: &Watch) -> Gauges {
     Gauges {
         generation: world.generation,
         policy: world.policy,
@@ -35,7 +36,7 @@ pub(crate) fn gauges(world: &World, standing: &Standing) -> Gauges {
             .values()
             .map(|service| towards(&service.cluster))
             .collect(),
-        own: Vec::new(),
+        own: watch.counted(),
         certificates: world
             .tls
             .certificates()

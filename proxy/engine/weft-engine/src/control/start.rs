@@ -29,8 +29,8 @@ use super::standing::Standing;
 use super::state::Saved;
 use super::watchdog;
 use crate::config::Config;
-use crate::observe::Caps;
-use crate::worker::{Handle, News, Rooms, moment, spawn};
+use crate::watch::start as start_watch;
+use crate::worker::{Handle, News, Rooms, Shared, moment, spawn};
 use crate::world::World;
 
 /// Why an engine cannot start.
@@ -102,13 +102,18 @@ async fn serve(config: &Config, command: Command) -> Result<(), StartError> {
 
     let empty = Arc::new(World::empty());
     let (news, mut heard) = mpsc::unbounded_channel();
-    let caps = Arc::<Caps>::default();
+    let watch = start_watch(&config.access_log, &config.state_dir)
+        .map_err(|error| StartError::new("the watching thread", error))?;
+    let shared = Shared {
+        caps: Arc::default(),
+        watch: Arc::clone(&watch),
+    };
     let bounds = Arc::new(config.bounds.clone());
     let rooms = Rooms::default();
     let begin = |index| {
         let (empty, bounds) = (Arc::clone(&empty), Arc::clone(&bounds));
-        let (news, caps) = (news.clone(), Arc::clone(&caps));
-        spawn(index, empty, (bounds, rooms.clone()), news, caps)
+        let (news, shared) = (news.clone(), shared.clone());
+        spawn(index, empty, (bounds, rooms.clone()), news, shared)
     };
     let workers = (0..config.worker_count()).map(begin);
     let workers: Arc<[Handle]> = workers
@@ -122,6 +127,7 @@ async fn serve(config: &Config, command: Command) -> Result<(), StartError> {
         latest: look.clone(),
         serving: Arc::clone(&serving),
         standing: Arc::clone(&standing),
+        watch: Arc::clone(&watch),
         scrapes: Arc::new(Semaphore::new(SCRAPES)),
     };
     let failed = |what: &'static str| move |error| StartError::new(what, error);
@@ -160,6 +166,7 @@ async fn serve(config: &Config, command: Command) -> Result<(), StartError> {
         look.clone(),
         Arc::clone(&workers),
         standing,
+        watch,
         doors,
         fell_back,
     );

@@ -193,6 +193,7 @@ impl Tries<'_> {
         error: Error,
     ) -> End {
         tracing::debug!(service = %self.plan.cluster.name, %error, "a request failed");
+        scratch.trail.detail.clone_from(&error.detail);
         answer(connection, self.worker, scratch, &Answer::from(&error)).await
     }
 

@@ -11,6 +11,7 @@ mod record;
 mod request;
 mod respond;
 mod restrain;
+mod tell;
 mod trace;
 
 pub(crate) use self::record::Trail;
@@ -123,7 +124,10 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
             end
         }
         Ok(Plan::Answer(said)) => answer(connection, worker, scratch, &said).await,
-        Err(error) => answer(connection, worker, scratch, &Answer::from(&error)).await,
+        Err(error) => {
+            scratch.trail.detail.clone_from(&error.detail);
+            answer(connection, worker, scratch, &Answer::from(&error)).await
+        }
     };
     let named = Named {
         source,
@@ -204,7 +208,9 @@ async fn refuse(
     if let Refused::Codec(reject) = refused {
         worker.counters.reject(reject, false);
     }
-    let said = Answer::from(&refused.error());
+    let error = refused.error();
+    let said = Answer::from(&error);
+    scratch.trail.detail = error.detail;
     let end = match &mut connection.wire {
         Wire::H1(_) => {
             scratch.down.clear();

@@ -1,13 +1,18 @@
-//! The end of a request: the one place where it is counted.
+//! The end of a request: the one place where it is counted, and told to whoever listens.
 
+use std::borrow::Cow;
+
+use rand::Rng;
 use tokio::time::Instant;
 use weft_core::reason::Error;
 use weft_http1::Method;
 
-use super::End;
 use super::decide::Forward;
+use super::tell::tell;
+use super::{End, trace};
 use crate::h1::{Connection, Scratch};
 use crate::observe::{Label, RequestKey, Took};
+use crate::watch::Facts;
 use crate::worker::Worker;
 
 /// The names that a request is counted under, and what was decided about it.
@@ -17,7 +22,6 @@ pub(super) struct Named<'a> {
     pub(super) route: Label,
     pub(super) method: Method,
     /// `None`: it was answered here.
-    #[expect(dead_code, reason = "told to whoever listens")]
     pub(super) plan: Option<&'a Forward>,
 }
 
@@ -32,13 +36,19 @@ pub(crate) struct Trail {
     pub(crate) tries: u32,
     /// The tries that failed: the instance, and why.
     pub(crate) missed: Vec<(usize, Error)>,
-    /// Where the digits of the trace stand in [`Scratch::lines`].
+    /// Where the `traceparent` that went on stands in [`Scratch::lines`].
     pub(crate) trace: Option<usize>,
+    /// Where the request id that was made stands there.
+    pub(crate) request_id: Option<usize>,
+    /// The part of the trace above this engine's.
+    pub(crate) parent: Option<[u8; 16]>,
+    /// Why it was refused, in one line.
+    pub(crate) detail: Cow<'static, str>,
     /// Bytes of the request's body, and of the answer's.
     pub(crate) moved: (u64, u64),
 }
 
-/// Counts a request that is over.
+/// Counts a request that is over, and tells of it.
 pub(super) fn record(
     connection: &mut Connection,
     worker: &Worker,
@@ -57,18 +67,26 @@ pub(super) fn record(
         code: end.code,
         reason: end.reason,
     };
+    let now = Instant::now();
+    let since = |moment: Instant| moment.saturating_duration_since(started);
     let took = Took {
-        whole: started.elapsed(),
-        head: trail
-            .head
-            .map(|head| head.saturating_duration_since(started)),
+        whole: since(now),
+        head: trail.head.map(since),
     };
-    worker.requests.count(
-        key,
-        took,
-        trail.digits(&scratch.lines),
-        &mut connection.last,
-    );
+    let trace = trail.digits(&scratch.lines);
+    worker
+        .requests
+        .count(key, took, trace, &mut connection.last);
+    let failed = end.reason.is_some() || end.code >= 500;
+    let facts = Facts {
+        key: &key,
+        method: scratch.request.method_name(),
+        path: scratch.request.path(),
+    };
+    let chance = || worker.rng.borrow_mut().random();
+    if let Some(wants) = worker.watcher.wants(failed, now, chance, &facts) {
+        tell(connection, worker, scratch, named.plan, (key, took), wants);
+    }
 }
 
 // === impl Trail ===
@@ -98,14 +116,10 @@ impl Trail {
         };
     }
 
-    /// The trace's digits, if a request under it is recorded (W3C Trace Context section 3.2.2.5).
+    /// The trace's digits, if requests under it are recorded.
     fn digits<'a>(&self, lines: &'a [u8]) -> Option<&'a [u8; 32]> {
         let value = lines.get(self.trace?..)?;
-        let sampled = value.get(54)?.to_ascii_lowercase();
-        let odd = matches!(
-            sampled,
-            b'1' | b'3' | b'5' | b'7' | b'9' | b'b' | b'd' | b'f'
-        );
-        value.get(3..35)?.first_chunk().filter(|_| odd)
+        let digits = value.get(3..35)?.first_chunk();
+        digits.filter(|_| trace::is_sampled(value))
     }
 }

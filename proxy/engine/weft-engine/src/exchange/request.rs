@@ -29,6 +29,7 @@ pub(super) fn prepare(
     scratch: &mut Scratch,
     connection: &Connection,
     public: Option<&Public<'_>>,
+    ratio: Option<f64>,
     rng: &mut impl Rng,
 ) {
     let Scratch {
@@ -50,14 +51,20 @@ pub(super) fn prepare(
     }
     if public.is_some() || !fields.has(FieldId::XRequestId) {
         lines.extend_from_slice(b"x-request-id: ");
+        trail.request_id = Some(lines.len());
         trace::request_id(lines, rng);
         lines.extend_from_slice(b"\r\n");
     }
     lines.extend_from_slice(b"traceparent: ");
+    // A stranger's trace would be recorded because the stranger says so.
+    let believed = public.is_none_or(|public| public.gateway.trusted.believes(public.ip));
     let received = fields.get(FieldId::Traceparent);
-    let goes_on = received.is_some_and(trace::is_traceparent);
+    let received = received.filter(|value| believed && trace::is_traceparent(value));
+    let goes_on = received.is_some();
     trail.trace = Some(lines.len());
-    trace::traceparent(lines, received, rng);
+    trail.parent = received.and_then(|value| value[36..].first_chunk().copied());
+    let sampled = goes_on || ratio.is_none_or(|ratio| rng.random::<f64>() < ratio);
+    trace::traceparent(lines, received, sampled, rng);
     lines.extend_from_slice(if connection.wire.is_http2() {
         b"\r\nvia: 2 weft\r\n"
     } else {

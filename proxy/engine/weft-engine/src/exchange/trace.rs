@@ -5,8 +5,14 @@ use rand::Rng;
 /// `00-<trace>-<parent>-<flags>`
 const LENGTH: usize = 55;
 
-/// Writes a `traceparent` for the next hop: the trace of the one received, or a new one; always a new parent.
-pub(super) fn traceparent(out: &mut Vec<u8>, received: Option<&[u8]>, rng: &mut impl Rng) {
+/// Writes a `traceparent` for the next hop: the trace of the one received, or a new one, `sampled` as is said; always a new
+/// parent.
+pub(super) fn traceparent(
+    out: &mut Vec<u8>,
+    received: Option<&[u8]>,
+    sampled: bool,
+    rng: &mut impl Rng,
+) {
     match received.filter(|value| is_traceparent(value)) {
         Some(value) => {
             out.extend_from_slice(&value[..36]);
@@ -22,9 +28,16 @@ pub(super) fn traceparent(out: &mut Vec<u8>, received: Option<&[u8]>, rng: &mut 
             hex(out, rng.random_range(1..=u64::MAX));
             out.push(b'-');
             hex(out, rng.random_range(1..=u64::MAX));
-            out.extend_from_slice(b"-01");
+            out.extend_from_slice(if sampled { b"-01" } else { b"-00" });
         }
     }
+}
+
+/// Whether requests under a `traceparent` are recorded (W3C Trace Context section 3.2.2.5).
+pub(super) fn is_sampled(value: &[u8]) -> bool {
+    let digit = value.get(54).copied().map(char::from);
+    let flags = digit.and_then(|digit| digit.to_digit(16));
+    flags.is_some_and(|flags| flags % 2 == 1)
 }
 
 /// Writes a new request id: 32 hexadecimal digits.
@@ -78,7 +91,7 @@ mod tests {
 
     fn next(received: Option<&[u8]>) -> Vec<u8> {
         let mut out = Vec::new();
-        traceparent(&mut out, received, &mut SmallRng::seed_from_u64(1));
+        traceparent(&mut out, received, true, &mut SmallRng::seed_from_u64(1));
         out
     }
 

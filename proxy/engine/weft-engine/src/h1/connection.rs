@@ -58,8 +58,8 @@ pub(crate) struct Connection {
     /// Who it is, on the inbound listener.
     pub(crate) peer: Option<Rc<Peer>>,
     pub(crate) direction: Direction,
-    /// Whether it speaks TLS.
-    pub(crate) secure: bool,
+    /// The version of TLS that it speaks, if any.
+    pub(crate) tls: &'static str,
     /// The metric that counted its last request.
     pub(crate) last: Option<Series>,
 }
@@ -186,7 +186,7 @@ impl Connection {
             ip: client.ip,
             peer: client.peer,
             direction: client.direction,
-            secure: client.secure,
+            tls: client.tls,
             last: None,
         }
     }
@@ -213,7 +213,7 @@ impl Connection {
             ip: self.ip,
             peer: self.peer,
             direction: self.direction,
-            secure: self.secure,
+            tls: self.tls,
         };
         (self.wire, client)
     }

@@ -5,7 +5,7 @@ mod connection;
 mod replay;
 mod scratch;
 
-pub(crate) use answer::{Answer, Then, with_date};
+pub(crate) use answer::{Answer, Then, civil, with_date};
 pub(crate) use connection::{Connection, Fate, MESH_IDLE, Plain, Wire, serve};
 pub(crate) use replay::{Replay, ReplayBudget};
 pub(crate) use scratch::Scratch;

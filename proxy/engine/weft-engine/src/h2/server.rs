@@ -34,8 +34,8 @@ pub(crate) struct Client {
     pub(crate) ip: IpAddr,
     pub(crate) peer: Option<Rc<Peer>>,
     pub(crate) direction: Direction,
-    /// Whether it speaks TLS.
-    pub(crate) secure: bool,
+    /// The version of TLS that it speaks, if any.
+    pub(crate) tls: &'static str,
 }
 
 /// What is under way on one connection.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use rustls::HandshakeKind;
+use rustls::{HandshakeKind, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -52,11 +52,6 @@ impl Stream {
         }
     }
 
-    /// Whether bytes become records: then fewer and larger writes are better.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
-    }
-
     /// Ends the connection so that the peer sees it was cut off, not finished.
     pub(crate) fn reset(self) {
         // It is closed by that in any case; a reset is only the better way.
@@ -68,6 +63,15 @@ impl Stream {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// The version of TLS, as people write it; empty where it has none.
+    pub(crate) fn tls(&self) -> &'static str {
+        let Self::Tls(stream) = self else { return "" };
+        match stream.get_ref().1.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "1.3",
         }
     }
 

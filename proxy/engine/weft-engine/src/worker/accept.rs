@@ -115,7 +115,7 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
                 ip: peer.ip(),
                 peer: mesh,
                 direction: *direction,
-                secure: stream.is_tls(),
+                tls: stream.tls(),
             };
             serve(stream, client, Rc::clone(worker)).await;
         }

@@ -34,6 +34,7 @@ use crate::bounds::Bounds;
 use crate::h1::ReplayBudget;
 use crate::observe::{Caps, Counters, Event, Requests, Tunnels};
 use crate::upstream::{Links, Pool};
+use crate::watch::{Watch, Watcher};
 use crate::world::{Cluster, Place, Subset, World};
 
 /// What the tasks of one worker share.
@@ -64,8 +65,19 @@ pub(crate) struct Worker {
     pub(crate) tunnels: Tunnels,
     /// Bodies it keeps for retries.
     pub(crate) replay: Rc<ReplayBudget>,
+    /// Tells of single requests, where somebody listens.
+    pub(crate) watcher: Watcher,
     balances: RefCell<Balances>,
     news: UnboundedSender<News>,
+}
+
+/// What the workers of an engine have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// How much is told apart in metrics.
+    pub(crate) caps: Arc<Caps>,
+    /// Who listens.
+    pub(crate) watch: Arc<Watch>,
 }
 
 /// Something that the agent may want to know.
@@ -92,7 +104,7 @@ impl Worker {
         (bounds, rooms): (Arc<Bounds>, Rooms),
         counters: Arc<Counters>,
         news: UnboundedSender<News>,
-        caps: &Arc<Caps>,
+        shared: &Shared,
     ) -> Self {
         let pool = Pool::default();
         pool.show(world.tls.identities.values().map(|identity| identity.id));
@@ -107,9 +119,10 @@ impl Worker {
             links: Links::default(),
             rng: RefCell::new(SmallRng::from_os_rng()),
             counters,
-            requests: Requests::new(Arc::clone(caps)),
-            tunnels: Tunnels::new(Arc::clone(caps)),
+            requests: Requests::new(Arc::clone(&shared.caps)),
+            tunnels: Tunnels::new(Arc::clone(&shared.caps)),
             replay: Rc::default(),
+            watcher: Watcher::new(Arc::clone(&shared.watch)),
             balances: RefCell::default(),
             news,
         }

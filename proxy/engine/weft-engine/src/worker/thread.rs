@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::accept::accept;
-use super::{News, Rooms, Worker};
+use super::{News, Rooms, Shared, Worker};
 use crate::bounds::Bounds;
-use crate::observe::{Caps, Counters, Listed, ListedTunnels, Scraped};
+use crate::observe::{Counters, Listed, ListedTunnels, Scraped};
 use crate::world::World;
 
 /// What the control thread asks of a worker.
@@ -71,7 +71,7 @@ pub(crate) fn spawn(
     world: Arc<World>,
     bounds: (Arc<Bounds>, Rooms),
     news: UnboundedSender<News>,
-    caps: Arc<Caps>,
+    shared: Shared,
 ) -> io::Result<Handle> {
     let (commands, inbox) = unbounded_channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -86,7 +86,7 @@ pub(crate) fn spawn(
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
         };
-        let worker = Rc::new(Worker::new(world, bounds, own_counters, news, &caps));
+        let worker = Rc::new(Worker::new(world, bounds, own_counters, news, &shared));
         if tell
             .send(Ok((worker.requests.listed(), worker.tunnels.listed())))
             .is_ok()

@@ -23,7 +23,11 @@ pub(super) fn prepare_request(
     ) {
         (Direction::Gateway, Some(Place::Gateway { gateway, .. })) => Some(Public {
             gateway,
-            scheme: if connection.secure { "https" } else { "http" },
+            scheme: if connection.tls.is_empty() {
+                "http"
+            } else {
+                "https"
+            },
             ip: connection.ip,
         }),
         _ => None,
@@ -32,6 +36,7 @@ pub(super) fn prepare_request(
         scratch,
         connection,
         public.as_ref(),
+        worker.watcher.ratio(),
         &mut *worker.rng.borrow_mut(),
     );
     // A connection that many share may end at any moment, whatever the rule says about trying again.
