@@ -29,7 +29,7 @@ from proxy.health import Checks, Health, Target
 from proxy.mesh import Mesh
 from proxy.neighbourhood import TRUST_STORE_FOR, Neighbourhood, added
 from proxy.registrations import Kept, Key, Registrations
-from proxy.snapshot import Edge, HostFacts, Local, OpenPort, Rules, build
+from proxy.snapshot import Edge, HostFacts, Local, Memory, OpenPort, Rules, build
 from proxy.upstream_ports import UpstreamPorts
 from registry import keys
 from registry.model import Endpoint, Instance, Protocol, Source
@@ -124,6 +124,7 @@ class Host:
         self._neighbours = neighbours
         self._local = local
         self._clock = clock
+        self._memory = Memory()
         self._identities: dict[str, Identity] = {}
         self._poked = asyncio.Event()
         self._moved = asyncio.Event()
@@ -323,6 +324,7 @@ class Host:
             Rules(published.services, published.mesh),
             protocols=self.protocols,
             edge=None if self.role is None else self.role.edge(published.gateways),
+            kept=self._memory,
         )
         if self._neighbours is not None:
             self._neighbours.announce(domain[0], [local.instance for local in locals_])

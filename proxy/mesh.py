@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 PREFIXES = (keys.META_LAYOUT, keys.REGISTRY, keys.HOSTS, keys.COMPILED, keys.BARRIER, keys.PKI_TRUST, keys.PKI_REVOKED)
 PKI = (keys.PKI_TRUST, keys.PKI_REVOKED)
 SAVE_EVERY = 1.0
+_PACKER = msgpack.Packer(use_bin_type=True)
 LOOK_AGAIN = 0.05
 
 
@@ -47,6 +49,8 @@ class Mesh:
         self._changed = changed
         self._items: dict[str, Item] = {}
         self._lost: dict[str, Item] = {}
+        self._keeping = threading.Lock()
+        self._packed: dict[str, tuple[Item, bytes]] = {}
         self._dirty = asyncio.Event()
         self._take: asyncio.TimerHandle | None = None
         self.view = View.empty()
@@ -200,11 +204,14 @@ class Mesh:
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
-                await asyncio.to_thread(self._write, self._encode())
+                self._prune()
+                found, revision = self.layout, int(self.view.revision)
+                await asyncio.to_thread(self._keep, found, revision, dict(self._items), dict(self._lost))
                 await asyncio.sleep(SAVE_EVERY)
         finally:
             if self._dirty.is_set():
-                self._write(self._encode())
+                self._prune()
+                self._keep(self.layout, int(self.view.revision), self._items, self._lost)
 
     def _write(self, content: bytes) -> None:
         try:
@@ -222,16 +229,30 @@ class Mesh:
         }
         self._lost = {key: item for key, item in self._lost.items() if places[key] in called}
 
-    def _encode(self) -> bytes:
-        self._prune()
-        found = self.layout
-        plain = {
-            "layout": None if found is None else layout.encode(found),
-            "revision": int(self.view.revision),
-            "items": [_plain(item) for item in self._items.values()],
-            "lost": [_plain(item) for item in self._lost.values()],
-        }
-        return bytes(msgpack.packb(plain, use_bin_type=True))
+    def _keep(self, found: Layout | None, revision: int, items: Mapping[str, Item], lost: Mapping[str, Item]) -> None:
+        """Write it; only items that changed since the last time are encoded. In a thread: it takes copies."""
+        with self._keeping:  # the last one comes while the one before may still be on its way
+            self._write(self._pack(found, revision, items, lost))
+
+    def _pack(self, found: Layout | None, revision: int, items: Mapping[str, Item], lost: Mapping[str, Item]) -> bytes:
+        before, self._packed = self._packed, {}
+
+        def packed(of: Mapping[str, Item]) -> bytes:
+            parts = [_PACKER.pack_array_header(len(of))]
+            for key, item in of.items():
+                known = before.get(key)
+                if known is None or known[0] is not item:
+                    known = item, msgpack.packb(_plain(item), use_bin_type=True)
+                self._packed[key] = known
+                parts.append(known[1])
+            return b"".join(parts)
+
+        head = {"layout": None if found is None else layout.encode(found), "revision": revision}
+        parts = [_PACKER.pack_map_header(len(head) + 2)]
+        for name, value in head.items():
+            parts += [_PACKER.pack(name), _PACKER.pack(value)]
+        parts += [_PACKER.pack("items"), packed(items), _PACKER.pack("lost"), packed(lost)]
+        return b"".join(parts)
 
     def _load(self) -> None:
         content = read_file(self._path)

@@ -13,10 +13,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from policy.compiled import Forward, Mesh, Route, Service
 from proxy import sections
+from proxy.kept import Kept
 from registry.model import Endpoint, Instance, Presence, Protocol, State
 from registry.names import InvalidName, ServiceName
 
@@ -84,6 +86,39 @@ class Diff:
         return bool(self.set or self.delete)
 
 
+class Memory:
+    """What one build keeps for the next."""
+
+    def __init__(self) -> None:
+        self.bytes: Kept[bytes] = Kept()
+        self.targets: Kept[set[ServiceName]] = Kept()
+        self._host: HostFacts | None = None
+        self._small: dict[str, object] = {}
+        self._made: dict[str, object] = {}
+
+    def __repr__(self) -> str:
+        return f"Memory({self.bytes!r})"
+
+    def host(self, facts: HostFacts) -> HostFacts:
+        """Equal facts as the same object."""
+        if self._host is None or self._host != facts:
+            self._host = facts
+        return self._host
+
+    def encoded(self, name: str, section: object) -> bytes:
+        """The bytes of a section that is made anew every time, and mostly as it was."""
+        same = self._small.get(name)
+        section = same if same == section and same is not None else section
+        self._made[name] = section
+        return self.bytes.get(name, (section,), partial(sections.encode, section))
+
+    def turn(self) -> None:
+        """A build is over."""
+        self._small, self._made = self._made, {}
+        self.bytes.turn()
+        self.targets.turn()
+
+
 def build(
     host: HostFacts,
     locals_: Sequence[Local],
@@ -92,23 +127,49 @@ def build(
     *,
     protocols: Mapping[ServiceName, Protocol],
     edge: Edge | None = None,
+    kept: Memory | None = None,
 ) -> Snapshot:
-    """The snapshot of a host. `endpoints` gives what the registry knows of a service, those that are gone left out."""
-    built: dict[str, object] = {
+    """The snapshot of a host. `endpoints` gives what the registry knows of a service, those that are gone left out.
+
+    With `kept`, sections whose inputs are the objects of the build before are not made again.
+    """
+    memory = kept or Memory()
+    small: dict[str, object] = {
         sections.HOST: sections.Host(host.name, host.zone, host.trust_domain, host.datacenter),
         **_listeners(host, locals_),
     }
     if edge is not None:
-        built.update(edge.listeners)
-        built[sections.gateway(edge.name)] = edge.gateway
+        small.update(edge.listeners)
+        small[sections.gateway(edge.name)] = edge.gateway
+    built = {name: memory.encoded(name, section) for name, section in small.items()}
     mine = _by_service(locals_)
     others = within_bounds(protocols, endpoints) if host.open is not None else ()
-    for name in needed(locals_, rules, edge, others):
+    for name in needed(locals_, rules, edge, others, memory=memory):
         own = mine.get(name, ())
         spoken = own[0].protocol if own else protocols.get(name, Protocol.HTTP)
-        built[sections.service(name)] = rules.services.get(name) or rules.mesh.service(name.namespace, spoken.value)
-        built[sections.endpoints(name)] = _endpoints(host, own, endpoints(name))
-    return {name: sections.encode(built[name]) for name in sorted(built)}
+        section, rule = sections.service(name), rules.services.get(name)
+        built[section] = (
+            memory.bytes.get(section, (rules.mesh, spoken), partial(_default, rules.mesh, name, spoken))
+            if rule is None
+            else memory.bytes.get(section, (rule, None), partial(sections.encode, rule))
+        )
+        section, known = sections.endpoints(name), endpoints(name)
+        # Of its own instances the host makes new values every time; they are few.
+        built[section] = (
+            sections.encode(_endpoints(host, own, known))
+            if own
+            else memory.bytes.get(section, (known, memory.host(host)), partial(_encoded, host, known))
+        )
+    memory.turn()
+    return {name: built[name] for name in sorted(built)}
+
+
+def _default(mesh: Mesh, name: ServiceName, spoken: Protocol) -> bytes:
+    return sections.encode(mesh.service(name.namespace, spoken.value))
+
+
+def _encoded(host: HostFacts, known: Iterable[Endpoint]) -> bytes:
+    return sections.encode(_endpoints(host, (), known))
 
 
 def within_bounds(
@@ -126,9 +187,15 @@ def within_bounds(
 
 
 def needed(
-    locals_: Iterable[Local], rules: Rules, edge: Edge | None = None, others: Iterable[ServiceName] = ()
+    locals_: Iterable[Local],
+    rules: Rules,
+    edge: Edge | None = None,
+    others: Iterable[ServiceName] = (),
+    *,
+    memory: Memory | None = None,
 ) -> tuple[ServiceName, ...]:
     """Every service that this host runs, calls, or may be sent to, in order."""
+    memory = memory or Memory()
     waiting = {name for local in locals_ for name in (local.instance.service, *local.upstreams)}
     waiting.update(others)
     if edge is not None:
@@ -139,7 +206,7 @@ def needed(
         found.add(name)
         rule = rules.services.get(name)
         if rule is not None:
-            waiting |= targets(rule.routes) - found
+            waiting |= memory.targets.get(str(name), (rule,), partial(targets, rule.routes)) - found
     return tuple(sorted(found))
 
 

@@ -53,6 +53,24 @@ class ServiceInfo:
     instances: int
 
 
+@dataclass(slots=True)
+class _Listed:
+    """The endpoints of a table, none of it lost, and the records of the hosts that they were made with."""
+
+    table: Mapping[str, Known]
+    seen: Mapping[str, KnownHost]
+    hosts: Mapping[str, KnownHost | None]
+    endpoints: tuple[Endpoint, ...]
+
+    def still_holds(self, hosts: Mapping[str, KnownHost]) -> bool:
+        """Whether the same would come out again."""
+        if self.seen is not hosts:
+            if any(hosts.get(name) is not known for name, known in self.hosts.items()):
+                return False
+            self.seen = hosts
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """The registry at `revision`. Made by `empty`, then folded."""
@@ -65,6 +83,8 @@ class View:
         default_factory=dict, compare=False, repr=False
     )
     """What `services` computed, by the table it was computed from; handed on, since most tables outlive a view."""
+    _listed: dict[ServiceName, _Listed] = field(default_factory=dict, compare=False, repr=False)
+    """What `endpoints` computed, likewise."""
 
     @classmethod
     def empty(cls) -> View:
@@ -101,8 +121,21 @@ class View:
         return {name: self._info(name, table) for name, table in sorted(self.instances.items()) if table}
 
     def endpoints(self, service: ServiceName, *, now: float) -> tuple[Endpoint, ...]:
-        """The service's endpoints by instance id; those that are gone are left out."""
-        table = self.instances.get(service, {})
+        """The service's endpoints by instance id; those that are gone are left out. The same object while nothing changed."""
+        table = self.instances.get(service)
+        if table is None:
+            return ()
+        kept = self._listed.get(service)
+        if kept is not None and kept.table is table and kept.still_holds(self.hosts):
+            return kept.endpoints
+        hosts = {known.instance.host: self.hosts.get(known.instance.host) for known in table.values()}
+        listed = _Listed(table, self.hosts, hosts, self._endpoints(table, now=now))
+        # What was lost is called otherwise as time goes by.
+        if all(known.loss is None for known in table.values()):
+            self._listed[service] = listed
+        return listed.endpoints
+
+    def _endpoints(self, table: Mapping[str, Known], *, now: float) -> tuple[Endpoint, ...]:
         found = ((known, self._presence(known, now=now)) for _, known in sorted(table.items()))
         return tuple(self._endpoint(known, seen) for known, seen in found if seen is not Presence.GONE)
 
@@ -160,9 +193,11 @@ class _Change:
     def __init__(self, before: View) -> None:
         self._instances = dict(before.instances)
         self._copied: set[ServiceName] = set()
-        self._hosts = dict(before.hosts)
+        self._hosts: Mapping[str, KnownHost] = before.hosts
+        self._own_hosts: dict[str, KnownHost] | None = None
         self._invalid = dict(before.invalid)
         self._infos = before._infos
+        self._listed = before._listed
 
     def take(self, event: Event, *, lost_at: Revision, now: float) -> None:
         self._invalid.pop(event.key, None)
@@ -179,7 +214,7 @@ class _Change:
         self._invalid = {key: why for key, why in self._invalid.items() if key in present}
 
     def view(self, revision: Revision) -> View:
-        return View(revision, self._instances, self._hosts, self._invalid, self._infos)
+        return View(revision, self._instances, self._hosts, self._invalid, self._infos, self._listed)
 
     def _instance(self, event: Event, *, lost_at: Revision, now: float) -> None:
         service, name = keys.parse_instance(event.key)
@@ -189,23 +224,35 @@ class _Change:
                 self._table(service)[name] = replace(known, loss=Loss(lost_at, now))
             return
         record = decode_instance(event.key, event.item.value)
+        if not isinstance(record, Tombstone):
+            found = Known(record, event.item.create_revision)
+            if self._instances.get(service, {}).get(name) == found:
+                return
         table = self._table(service)
         if isinstance(record, Tombstone):
             table.pop(name, None)
             if not table:
                 del self._instances[service]
                 self._infos.pop(service, None)
+                self._listed.pop(service, None)
         else:
-            table[name] = Known(record, event.item.create_revision)
+            table[name] = found
 
     def _host(self, event: Event) -> None:
         name = event.key.removeprefix(keys.HOSTS)
         if event.item is None:
             known = self._hosts.get(name)
             if known is not None:
-                self._hosts[name] = replace(known, present=False)
+                self._put_host(name, replace(known, present=False))
             return
-        self._hosts[name] = _host_of(event.item)
+        found = _host_of(event.item)
+        if self._hosts.get(name) != found:
+            self._put_host(name, found)
+
+    def _put_host(self, name: str, known: KnownHost) -> None:
+        if self._own_hosts is None:
+            self._hosts = self._own_hosts = dict(self._hosts)
+        self._own_hosts[name] = known
 
     def _table(self, service: ServiceName) -> dict[str, Known]:
         table = self._instances.get(service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import msgpack
@@ -10,7 +11,7 @@ import pytest
 
 from policy.compiled import Access, Base, Forward, Mesh, Route, Service, Target
 from proxy import sections
-from proxy.snapshot import Edge, HostFacts, Local, Rules, Snapshot, build, diff
+from proxy.snapshot import Edge, HostFacts, Local, Memory, Rules, Snapshot, build, diff
 from registry.model import Endpoint, Instance, Presence, Protocol, Source, State
 from registry.names import ServiceName
 
@@ -53,6 +54,26 @@ def rows(snapshot: Snapshot, service: ServiceName) -> list[dict[str, object]]:
 def forward(*targets: str) -> Service:
     action = Forward(tuple(Target(target) for target in targets))
     return Service(routes=(Route("doc/rule", 0, action),))
+
+
+def test_what_is_kept_from_the_build_before_changes_nothing_but_the_cost() -> None:
+    memory, own = Memory(), Local(instance(WEB, "web-1"), {API: 9000, DB: 9001})
+    known: dict[ServiceName, tuple[Endpoint, ...]] = {API: (endpoint(API, "api-1"),), DB: (endpoint(DB, "db-1"),)}
+    ruled = Rules({API: forward("default/db")}, Mesh())
+    steps: list[tuple[HostFacts, Rules]] = [(HOST, ruled), (HOST, ruled)]
+    steps.append((HOST, Rules({API: forward("default/api")}, ruled.mesh)))
+    steps.append((replace(HOST, zone="b"), ruled))
+    steps.append((HOST, Rules({}, Mesh(base=Base(access="deny")))))
+    before: Snapshot = {}
+    for number, (host, rules) in enumerate(steps):
+        if number == 1:
+            known[DB] = (endpoint(DB, "db-1"), endpoint(DB, "db-2"))
+        fresh = build(host, [own], lambda name: known.get(name, ()), rules, protocols={})
+        kept = build(host, [own], lambda name: known.get(name, ()), rules, protocols={}, kept=memory)
+        assert kept == fresh
+        same = [name for name in kept if before.get(name) is kept[name]]
+        assert number == 0 or sections.endpoints(API) in same or host != HOST or steps[number - 1][0] != HOST
+        before = kept
 
 
 def test_a_host_without_instances_still_has_its_inbound_listener() -> None:

@@ -141,6 +141,25 @@ def test_a_relist_forgets_what_is_gone_and_what_was_unreadable() -> None:
     assert (dict(view.services()), dict(view.invalid)) == ({}, {})
 
 
+def test_endpoints_are_the_same_object_until_something_of_them_changes() -> None:
+    etcd = Etcd()
+    api, web = keys.instance(API, "i1"), keys.instance(WEB, "w1")
+    view = View.empty()
+    at_first = {api: encode_instance(instance()), web: encode_instance(instance(WEB, "w1", "h2"))}
+    view = view.apply(etcd.write({**at_first, keys.host("h1"): host("h1", "a")}), now=0.0)
+    known, others = view.endpoints(API, now=0.0), view.endpoints(WEB, now=0.0)
+    view = view.apply(etcd.write({web: encode_instance(instance(WEB, "w1", "h2", weight=7))}), now=1.0)
+    assert view.endpoints(API, now=1.0) is known
+    assert view.endpoints(WEB, now=1.0) != others
+    view = view.apply(etcd.write({keys.host("h3"): host("h3")}), now=1.0)
+    assert view.endpoints(API, now=1.0) is known, "another host is none of its business"
+    view = view.apply(etcd.write({keys.host("h1"): host("h1", "b")}), now=1.0)
+    assert [one.zone for one in view.endpoints(API, now=1.0)] == ["b"]
+    view = view.apply(etcd.write({api: None, keys.host("h1"): None}), now=2.0)
+    assert [one.presence for one in view.endpoints(API, now=2.0)] == [Presence.SUSPECT]
+    assert view.endpoints(API, now=2.0 + FORGET_AFTER + 1) == (), "time passes for what was lost"
+
+
 def test_batches_at_or_below_the_applied_revision_change_nothing() -> None:
     etcd = Etcd()
     batch = etcd.write({keys.instance(API, "i1"): encode_instance(instance())})

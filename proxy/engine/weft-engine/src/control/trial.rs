@@ -139,9 +139,9 @@ impl Trial {
         if recent.len() < CRASHES {
             return Verdict::Newest;
         }
-        let brought = recent.iter().filter(|crash| !crash.brought.is_empty());
+        let mut brought = recent.iter().filter(|crash| !crash.brought.is_empty());
         if brought.clone().count() + 1 >= CRASHES
-            && let Some(last) = brought.last()
+            && let Some(last) = brought.next_back()
         {
             self.accuse(last.brought.clone(), now);
             return Verdict::Newest;
