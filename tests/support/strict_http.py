@@ -19,7 +19,7 @@ _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 # Trailer is none of them: it announces fields that go on too (RFC 9110 section 7.6.1).
 _HOP_BY_HOP = frozenset({b"proxy-connection", b"keep-alive", b"te", b"proxy-authenticate", b"proxy-authorization"})
 _NONE, _CHUNKED = -1, -2
-_NEVER_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"x-weft-caller", b"authorization"})
+NEVER_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"x-weft-caller", b"authorization"})
 
 
 class Dirty(ValueError):
@@ -229,7 +229,7 @@ def _chunked(data: bytes, at: int) -> tuple[bytes, int]:
         size = int(line, 16)
         if size == 0:
             trailers, at = _fields(data, at)
-            forbidden = [name for name, _ in trailers if name in _NEVER_IN_TRAILERS]
+            forbidden = [name for name, _ in trailers if name in NEVER_IN_TRAILERS]
             if forbidden:
                 raise Dirty(start, f"never in trailers: {forbidden!r}")
             return b"".join(parts), at

@@ -156,6 +156,8 @@ async fn read_head(
             connection.input.consume(taken);
             match step {
                 Step::Head => return Poll::Ready(Ok(())),
+                // Of the request before, which had no body that anybody had to look at.
+                Step::End => continue,
                 Step::Bad(reject) => return Poll::Ready(Err(Some(Refused::Codec(reject)))),
                 _ => {}
             }
