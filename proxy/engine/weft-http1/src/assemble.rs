@@ -206,6 +206,7 @@ fn absorb<'a>(
         }
         let id = identify(name);
         match id {
+            FieldId::Cookie if value.is_empty() => continue,
             FieldId::Cookie => {
                 if !cookies.is_empty() {
                     cookies.extend_from_slice(b"; ");

@@ -125,6 +125,20 @@ fn what_lines_would_be_refused_for_frames_are_refused_for() {
 }
 
 #[test]
+fn an_empty_crumb_leaves_no_white_space_behind() {
+    let lines = [
+        ("cookie", "a=1"),
+        ("cookie", ""),
+        ("cookie", "b=2"),
+        ("cookie", ""),
+    ];
+    let head = request(("GET", "/", Some("web")), &lines, true).expect("a good head");
+    assert_eq!(head.get(FieldId::Cookie), Some(&b"a=1; b=2"[..]));
+    let head = request(("GET", "/", Some("web")), &[("cookie", "")], true).expect("a good head");
+    assert!(head.fields().is_empty());
+}
+
+#[test]
 fn cookie_crumbs_are_counted_one_by_one() {
     let crumbs = vec![("cookie", "a=1"); 101];
     assert_eq!(
