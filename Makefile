@@ -1,4 +1,4 @@
-# The front door: build, demo, test, bench, soak. What each needs is brought by ops/deploy/tools.sh, without root and
+# The front door: build, demo, test, bench, soak, fuzz. What each needs is brought by ops/deploy/tools.sh, without root and
 # without a trace outside this clone and the user's cache.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,14 +13,15 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 TOOLS := ops/deploy/tools.sh
 ENGINE_DEBUG := $(CURDIR)/.tools/bin/weft-engine-debug
+COUNTER := $(CURDIR)/.tools/bin/weft-counts
 
-.PHONY: build demo test bench soak setup engine engine-debug hello etcd h2spec fresh lock
+.PHONY: build demo test bench soak fuzz seeds counts counter setup engine engine-debug hello etcd h2spec fresh lock
 build: setup
 
 demo: setup
 	@exec weft demo
 
-test: setup engine-debug h2spec fresh
+test: setup engine-debug counter h2spec fresh
 	ruff check
 	ruff format --check
 	mypy
@@ -28,6 +29,7 @@ test: setup engine-debug h2spec fresh
 	cd proxy/engine && cargo fmt --check
 	cd proxy/engine && cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd proxy/engine && cargo test --workspace --locked
+	python -m tests.bench.counts check $(COUNTER)
 	WEFT_ENGINE=$(ENGINE_DEBUG) pytest -n auto --ignore tests/mesh
 	WEFT_ENGINE=$(ENGINE_DEBUG) pytest tests/mesh
 
@@ -38,6 +40,22 @@ bench: setup
 
 soak: setup
 	WEFT_SOAK=1 pytest tests/contract tests/mesh
+
+# FUZZ_SECONDS each (60), of TARGETS (all).
+fuzz: hello
+	@proxy/engine/fuzz/run.sh $(TARGETS)
+
+# After a change of the tables that fuzzing begins with.
+seeds: setup
+	python -m tests.engine.seeds
+
+# After a change that makes the pure crates cheaper, or rightly dearer.
+counts: setup counter
+	python -m tests.bench.counts record $(COUNTER)
+
+counter: hello
+	cd proxy/engine && cargo build --release --locked -p weft-proofs --example counts
+	@$(TOOLS) install $(CARGO_TARGET_DIR)/release/examples/counts $(COUNTER)
 
 setup: hello engine .venv/.ready etcd
 

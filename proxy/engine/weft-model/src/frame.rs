@@ -1,6 +1,7 @@
 //! The frames of the engine's socket: a big-endian `u32` length, then one msgpack map with a `type`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -213,3 +214,30 @@ pub enum FromEngine {
         json: String,
     },
 }
+
+/// Bytes that are no frame of this schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidFrame(String);
+
+/// Reads a frame from all of its bytes, the length before them taken off.
+pub fn decode(bytes: &[u8]) -> Result<ToEngine, InvalidFrame> {
+    let mut deserializer = rmp_serde::Deserializer::new(bytes);
+    let decoded: ToEngine = Deserialize::deserialize(&mut deserializer)
+        .map_err(|error: rmp_serde::decode::Error| InvalidFrame(error.to_string()))?;
+    match deserializer.get_ref().len() {
+        0 => Ok(decoded),
+        rest => Err(InvalidFrame(format!(
+            "{rest} bytes follow the frame's value"
+        ))),
+    }
+}
+
+// === impl InvalidFrame ===
+
+impl fmt::Display for InvalidFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidFrame {}

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use weft_model::frame::{MAX_FRAME, ToEngine};
+use weft_model::frame::{MAX_FRAME, ToEngine, decode};
 
 /// Why no further frame can be read.
 #[derive(Debug)]
@@ -46,7 +46,9 @@ pub(crate) async fn read(
     if arrived < length {
         return Err(FrameError::Lost(io::ErrorKind::UnexpectedEof.into()));
     }
-    decode(&frame).map(Some)
+    decode(&frame)
+        .map(Some)
+        .map_err(|error| FrameError::Malformed(error.to_string()))
 }
 
 /// Sends a frame.
@@ -60,18 +62,6 @@ pub(crate) async fn write(
     bytes[..4].copy_from_slice(&length.to_be_bytes());
     to.write_all(&bytes).await?;
     to.flush().await
-}
-
-fn decode(frame: &[u8]) -> Result<ToEngine, FrameError> {
-    let mut deserializer = rmp_serde::Deserializer::new(frame);
-    let decoded: ToEngine = serde::Deserialize::deserialize(&mut deserializer)
-        .map_err(|error: rmp_serde::decode::Error| FrameError::Malformed(error.to_string()))?;
-    match deserializer.get_ref().len() {
-        0 => Ok(decoded),
-        rest => Err(FrameError::Malformed(format!(
-            "{rest} bytes follow the frame's value"
-        ))),
-    }
 }
 
 // === impl FrameError ===

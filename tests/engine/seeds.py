@@ -1,0 +1,141 @@
+"""What fuzzers begin with, made from the tables of other tests: `python -m tests.engine.seeds`, which is `make seeds`.
+
+One JSON file per target; each text is one input, each of its characters one byte. The first byte of most inputs says how many
+cuts follow and chooses among variants: see `Input` in `weft-proofs`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgpack
+
+from tests.engine import corpus, test_paths, test_responses
+
+_REPOSITORY = Path(__file__).parents[2]
+_SEEDS = _REPOSITORY / "proxy/engine/fuzz/seeds"
+_GOLDEN = _REPOSITORY / "tests/golden/sections"
+_LONGEST = 1_000
+
+_SECTIONS = ("host", "listener", "service", "endpoints", "gateway")
+"""In the order in which `weft-proofs` counts them."""
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_GOOD_RESPONSES = (
+    _OK + b"Content-Length: 3\r\n\r\nabc" + _OK + b"Content-Length: 0\r\n\r\n",
+    _OK + b"Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\nuntil the end",
+    b"HTTP/1.1 304 Not Modified\r\nETag: a\r\nContent-Length: 9\r\n\r\n" + _OK + b"\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nbytes",
+)
+
+_IDS = (
+    "spiffe://corp/ns/shop/dc/ams1/svc/api\nshop/api",
+    "spiffe://corp/ns/shop/dc/ams1/svc/api\nshop/*",
+    "spiffe://corp/ns/shop/dc/ams2/svc/api\nshop/api",
+    "spiffe://other.corp/ns/shop/dc/ams1/svc/api\n*",
+    "spiffe://corp/ns/mesh/dc/ams1/gateway/edge\ngateway:edge",
+    "spiffe://corp/host/vm-1\nspiffe://corp/host/vm-1",
+    "spiffe://corp/controller/ctl-1\nshop/api",
+    "spiffe://corp\n*",
+    "spiffe://corp/a/../b\n*",
+    "spiffe://corp/a//b\n*",
+    "spiffe://corp:443/a\n*",
+    "spiffe://Corp/a/\n*",
+)
+
+_ASSEMBLED = (
+    b"\x01GET\n/a?b\napi.test\naccept: */*\ncookie: a=1\ncookie: b=2\nte: trailers",
+    b"\x00POST\n/\napi.test:8080\ncontent-length: 3\ncontent-type: text/plain",
+    b"\x00PUT\n/%41\n-\nhost: api.test\nexpect: 100-continue\nx_under: score",
+    b"\x01OPTIONS\n*\n[::1]:80\nhost: [::1]:80",
+    b"\x01GET\n/\napi.test\nhost: other.test",
+    b"\x01GET\n/\napi.test\nconnection: close\nx-weft-caller: me",
+)
+
+
+def write(target: str, inputs: Iterable[bytes]) -> None:
+    """The seeds of a target, each once, in their order."""
+    found = [data.decode("latin-1") for data in dict.fromkeys(inputs) if len(data) <= _LONGEST or target == "frames"]
+    _SEEDS.mkdir(parents=True, exist_ok=True)
+    (_SEEDS / f"{target}.json").write_text(json.dumps(found, indent=0) + "\n")
+    print(f"{target}: {len(found)}")
+
+
+def requests() -> Iterator[bytes]:
+    """The corpus, whole and with a request behind it, some of it cut."""
+    for number, case in enumerate(corpus.CASES):
+        yield (b"\x02\x09\x07" if number % 4 == 0 else b"\x00") + case.data + corpus.AFTER
+
+
+def bodies() -> Iterator[bytes]:
+    """Chunked bodies of the corpus."""
+    return (
+        b"\x00" + case.data.removeprefix(corpus.CHUNKED)
+        for case in corpus.CASES
+        if case.data.startswith(corpus.CHUNKED)
+    )
+
+
+def responses() -> Iterator[bytes]:
+    """To GET, to HEAD, and to an offered upgrade."""
+    for data in (*_GOOD_RESPONSES, *test_responses.BAD.values(), *test_responses.TORN.values()):
+        yield b"\x00" + data
+    for data in _GOOD_RESPONSES:
+        yield b"\x08" + data
+        yield b"\x12\x05\x05" + data
+
+
+def paths() -> Iterator[bytes]:
+    """A path, and a prefix that may match it."""
+    for path in ("/", "/a/b", "/a/", *test_paths.DOTS, *test_paths.ENCODED):
+        yield f"{path}\n/a".encode()
+
+
+def golden() -> dict[str, bytes]:
+    """The sections that both languages read."""
+    files = sorted(_GOLDEN.rglob("*.msgpack"))
+    return {str(path.relative_to(_GOLDEN).with_suffix("")): path.read_bytes() for path in files}
+
+
+def frames() -> Iterator[bytes]:
+    """Every frame an agent sends."""
+    apply = {
+        "type": "apply",
+        "base": 0,
+        "generation": 1,
+        "policy": 7,
+        "registry": 9,
+        "reset": True,
+        "delete": ["gateway/x"],
+    }
+    yield msgpack.packb(apply | {"set": golden()})
+    for name, section in golden().items():
+        yield msgpack.packb(apply | {"set": {name: section, "host": golden()["host"]}})
+    yield msgpack.packb({"type": "hello", "schema": 1, "agent": "vm-1"})
+    yield msgpack.packb(
+        {"type": "identity", "epoch": 3, "service": "shop/api", "chain": [b"0\x03abc"], "key": b"0\x01k"}
+    )
+    yield msgpack.packb({"type": "trust", "epoch": 4, "bundles": {"corp": [b"0\x03abc"]}, "revoked": ["0f"]})
+    yield msgpack.packb({"type": "drain", "deadline_ms": 30_000})
+    yield msgpack.packb({"type": "inspect"})
+
+
+def sections() -> Iterator[bytes]:
+    """The golden sections, each behind the number of its kind."""
+    for name, section in golden().items():
+        yield bytes([_SECTIONS.index(name.split("/")[0])]) + section
+
+
+if __name__ == "__main__":
+    write("requests", requests())
+    write("bodies", bodies())
+    write("responses", responses())
+    write("assembled", _ASSEMBLED)
+    write("paths", paths())
+    write("frames", frames())
+    write("sections", sections())
+    write("ids", (text.encode() for text in _IDS))
