@@ -103,6 +103,11 @@ impl Candidates {
         }
     }
 
+    /// Who they are, by place in [`Members::list`]: those that are up, then those that are draining.
+    pub fn members(&self) -> impl Iterator<Item = usize> {
+        self.up.members().chain(self.draining.members())
+    }
+
     /// Whether there is nobody at all.
     pub fn is_empty(&self) -> bool {
         self.up.is_empty() && self.draining.is_empty()

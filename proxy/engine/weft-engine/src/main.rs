@@ -8,6 +8,7 @@
 mod bounds;
 mod config;
 mod control;
+mod eval;
 mod exchange;
 mod h1;
 mod h2;
@@ -27,8 +28,9 @@ use std::process::ExitCode;
 
 use crate::config::Config;
 
-const USAGE: &str = "usage: weft-engine --config FILE [--replace] | --version
-  --replace  take over from the engine that runs with this configuration, without losing a connection; start where none does";
+const USAGE: &str = "usage: weft-engine --config FILE [--replace] | eval | --version
+  --replace  take over from the engine that runs with this configuration, without losing a connection; start where none does
+  eval       read snapshots and questions as JSON lines, and say what would be decided and why";
 
 /// Something in the command line or the configuration is wrong.
 const EXIT_USAGE: u8 = 2;
@@ -46,9 +48,20 @@ fn main() -> ExitCode {
         (Some("--config"), Some(path)) if rest.is_empty() || replace => {
             start(PathBuf::from(path), replace)
         }
+        (Some("eval"), None) => evaluate(),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn evaluate() -> ExitCode {
+    match eval::run(std::io::stdin().lock(), std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weft-engine: eval: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::worker::Peer;
 use crate::world::{Caller, Cluster, Gateway, Place, Rule, Service, Subset, World};
 
 /// What a request is judged by, beside its head. The evaluator asks with the same.
+#[derive(Debug)]
 pub(crate) struct Ask<'a> {
     /// Which listener took it.
     pub(crate) address: SocketAddr,
@@ -41,7 +42,7 @@ pub(crate) struct Ask<'a> {
 }
 
 /// A caller on the inbound listener, and whom it asked for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker<'a> {
     pub(crate) caller: &'a SpiffeId,
     pub(crate) label: Label,
@@ -51,18 +52,18 @@ pub(crate) struct Asker<'a> {
 
 /// A decision, with the names it is counted under.
 #[derive(Debug)]
-pub(super) struct Decision {
-    pub(super) source: Label,
-    pub(super) destination: Label,
-    pub(super) route: Label,
-    pub(super) plan: Result<Plan, Error>,
+pub(crate) struct Decision {
+    pub(crate) source: Label,
+    pub(crate) destination: Label,
+    pub(crate) route: Label,
+    pub(crate) plan: Result<Plan, Error>,
     /// Before that is done: broken on purpose.
-    pub(super) delay: Duration,
+    pub(crate) delay: Duration,
 }
 
 /// What is to be done.
 #[derive(Debug)]
-pub(super) enum Plan {
+pub(crate) enum Plan {
     /// Send it on.
     Forward(Forward),
     /// Say this.
@@ -71,26 +72,26 @@ pub(super) enum Plan {
 
 /// Where a request goes, and how.
 #[derive(Debug)]
-pub(super) struct Forward {
-    pub(super) rule: Arc<Rule>,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) way: Way,
+pub(crate) struct Forward {
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) way: Way,
     /// From the end of the request to the final response head.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     /// In place of the request's own host.
-    pub(super) host: Option<Box<str>>,
+    pub(crate) host: Option<Box<str>>,
     /// Bytes of a body; 0: no bound.
-    pub(super) max_body: u64,
+    pub(crate) max_body: u64,
     /// Its places under limits, until it ends.
     #[expect(dead_code, reason = "held until it is dropped")]
-    pub(super) places: Places,
+    pub(crate) places: Places,
     /// What was done to it on purpose.
-    pub(super) fault: Option<Arc<str>>,
+    pub(crate) fault: Option<Arc<str>>,
 }
 
 /// The way to an instance.
 #[derive(Debug)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// To one of a subset, over mutual TLS.
     Mesh {
         subset: Subset,
@@ -179,7 +180,7 @@ fn open(ask: &Ask<'_>, head: &mut RequestHead, caller: &Arc<Caller>) -> Decision
 }
 
 /// `api`, `api.shop`, `api.weft` and `api.shop.weft` to `namespace/service`; the caller's own namespace where none is named.
-fn named(host: &str, caller: &str) -> Option<Arc<str>> {
+pub(crate) fn named(host: &str, caller: &str) -> Option<Arc<str>> {
     let host = host.strip_suffix(".weft").unwrap_or(host);
     let (service, namespace) = match host.split_once('.') {
         Some((service, namespace)) => (service, namespace),

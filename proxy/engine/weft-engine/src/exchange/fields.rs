@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use weft_core::route;
 
 /// Looks fields up for rules.
-pub(super) struct Seen<'a>(pub(super) &'a weft_http1::Fields);
+pub(crate) struct Seen<'a>(pub(crate) &'a weft_http1::Fields);
 
 impl route::Fields for Seen<'_> {
     fn field(&self, name: &str) -> Option<Cow<'_, [u8]>> {

@@ -187,6 +187,6 @@ pub(super) fn ambiguous(why: Refused) -> Error {
 }
 
 /// The codec lets only ASCII through.
-pub(super) fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }

@@ -25,7 +25,9 @@ use tokio::time::Instant;
 use weft_core::reason::{Error, Reason};
 use weft_http1::{Framing, Method, Reject, Side, Step, Version};
 
-use self::decide::{Ask, Asker, Decision, Plan, decide};
+pub(crate) use self::decide::{Ask, Asker, Decision, Forward, Plan, Way, decide, named};
+pub(crate) use self::fields::Seen;
+pub(crate) use self::follow::text;
 use self::forward::forward;
 use self::record::{Named, record};
 pub(crate) use self::restrain::unix_millis;
@@ -187,17 +189,20 @@ impl Refused {
             Self::TooSlow => {
                 Error::new(Reason::BadRequest, "the head took too long").with_status(408)
             }
-            Self::Codec(reject) => {
-                let status = reject.status(Side::Request);
-                let reason = if matches!(status, 413 | 431) {
-                    Reason::TooLarge
-                } else {
-                    Reason::BadRequest
-                };
-                Error::new(reason, reject.text()).with_status(status)
-            }
+            Self::Codec(reject) => refused(reject),
         }
     }
+}
+
+/// What the codec's refusal of a request is answered with.
+pub(crate) fn refused(reject: Reject) -> Error {
+    let status = reject.status(Side::Request);
+    let reason = if matches!(status, 413 | 431) {
+        Reason::TooLarge
+    } else {
+        Reason::BadRequest
+    };
+    Error::new(reason, reject.text()).with_status(status)
 }
 
 async fn refuse(

@@ -26,7 +26,7 @@ use crate::world::{Gateway, Service};
 pub(super) const FAULT: &str = "x-weft-fault";
 
 /// What limits and faults need besides the request.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Restraint<'a> {
     /// When the request came.
     pub(crate) now: Instant,

@@ -29,3 +29,13 @@ pub(crate) struct Gateway {
     pub(crate) max_body: u64,
     pub(super) section: Arc<section::Gateway>,
 }
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// What it is called in its section's name.
+    pub(crate) fn name(&self) -> &str {
+        let name = &*self.caller.name;
+        name.strip_prefix("gateway:").unwrap_or(name)
+    }
+}

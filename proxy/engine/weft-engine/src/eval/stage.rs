@@ -1,0 +1,161 @@
+//! A world to ask, built as the control thread builds it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde_json::Value;
+use weft_core::caller::{Local, SpiffeId};
+use weft_http1::{Limits, RequestDecoder, RequestHead, Step};
+use weft_model::Snapshot;
+
+use super::answer;
+use super::question::Question;
+use super::trace::Trace;
+use crate::exchange::{Ask, Asker, decide, refused};
+use crate::observe::{Counters, Label};
+use crate::tls::TlsState;
+use crate::world::{Builder, Place, Revisions, World};
+
+/// What is asked, and what a decision is made from besides.
+pub(super) struct Stage {
+    builder: Builder,
+    world: World,
+}
+
+/// Whom a question on the inbound listener comes from, and whom it is for.
+struct Peer {
+    caller: SpiffeId,
+    label: Label,
+    service: String,
+    instance: String,
+}
+
+// === impl Stage ===
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self {
+            builder: Builder::default(),
+            world: World::empty(),
+        }
+    }
+}
+
+impl Stage {
+    /// Another snapshot; what was before stays where this one is refused.
+    pub(super) fn set(&mut self, sections: &BTreeMap<String, Value>) -> Result<(), String> {
+        let bytes = |(name, value): (&String, &Value)| {
+            let bytes = rmp_serde::to_vec(value).map_err(|error| format!("{name}: {error}"))?;
+            Ok((name.clone(), bytes))
+        };
+        let set: BTreeMap<String, Vec<u8>> =
+            sections.iter().map(bytes).collect::<Result<_, String>>()?;
+        let snapshot = Snapshot::default()
+            .apply(true, &set, &[])
+            .map_err(|refusal| refusal.to_string())?;
+        let tls = match &snapshot.host {
+            Some(host) => TlsState::empty()
+                .at(&Local::of(host))
+                .map_err(|error| error.to_string())?,
+            None => TlsState::empty(),
+        };
+        self.world = self
+            .builder
+            .build(&self.world, snapshot, tls, Revisions::default())
+            .map_err(|refusal| refusal.to_string())?;
+        self.builder.publish(&self.world);
+        Ok(())
+    }
+
+    /// What would happen.
+    pub(super) fn ask(&self, question: &Question) -> Result<Value, String> {
+        let world = &self.world;
+        let (address, place) = self.place(&question.listener)?;
+        let peer = match &*place {
+            Place::Inbound => Some(self.peer(question)?),
+            _ => None,
+        };
+        let mut head = RequestHead::new();
+        let bytes = question.bytes();
+        let limits = match &*place {
+            Place::Inbound => Limits::MESH,
+            _ => Limits::REQUEST,
+        };
+        match RequestDecoder::new(limits).feed(&bytes, &mut head) {
+            (taken, Step::Head) if taken == bytes.len() => {}
+            (_, Step::Bad(reject)) => return Ok(answer::refused(&refused(reject))),
+            _ => return Err("the method, target, host or a header holds line breaks".to_owned()),
+        }
+        let asker = peer.as_ref().map(|peer| Asker {
+            caller: &peer.caller,
+            label: peer.label,
+            service: &peer.service,
+            instance: &peer.instance,
+        });
+        let trace = Trace::of(world, &place, asker, &head, question.lost);
+        let counters = Counters::default();
+        let ask = Ask {
+            address,
+            peer: asker,
+            world,
+            rng: &RefCell::new(SmallRng::seed_from_u64(question.seed)),
+            counters: &counters,
+            restraint: None,
+        };
+        let decision = decide(&ask, &mut head);
+        let mut said = answer::decided(&decision, &head);
+        said["trace"] = trace.into_json();
+        Ok(said)
+    }
+
+    fn place(&self, listener: &str) -> Result<(SocketAddr, Arc<Place>), String> {
+        let section = self.world.snapshot.listeners.get(listener);
+        let found = section.and_then(|section| {
+            let address = section.address();
+            Some((address, Arc::clone(self.world.places.get(&address)?)))
+        });
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self
+                .world
+                .snapshot
+                .listeners
+                .keys()
+                .map(String::as_str)
+                .collect();
+            format!(
+                "listener {listener:?} is not there; there are: {}",
+                known.join(", ")
+            )
+        })
+    }
+
+    fn peer(&self, question: &Question) -> Result<Peer, String> {
+        let Some(caller) = &question.caller else {
+            return Err("caller: expected a SPIFFE ID on the inbound listener".to_owned());
+        };
+        let caller = SpiffeId::parse(caller).map_err(|error| format!("caller: {error}"))?;
+        let Some(service) = question.service.clone() else {
+            return Err("service: expected namespace/service on the inbound listener".to_owned());
+        };
+        let here = || {
+            let cluster = &self.world.services.get(service.as_str())?.cluster;
+            let members = cluster.members.list().iter();
+            let mut instances = members.map(|member| &member.endpoint.instance);
+            instances.find(|instance| cluster.here(instance).is_some())
+        };
+        Ok(Peer {
+            label: Label::of(&caller.label()),
+            caller,
+            instance: question
+                .instance
+                .clone()
+                .or_else(|| here().cloned())
+                .unwrap_or_default(),
+            service,
+        })
+    }
+}
