@@ -7,7 +7,6 @@ the gateway it is configured as, and only where it carries every label in `hosts
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from policy.compiled import Gateway, GatewayListener
 from proxy import sections
@@ -31,6 +30,7 @@ def edge(name: str, gateway: Gateway, *, labels: Mapping[str, str], address: str
                 for listener, found in gateway.listeners.items()
             },
             routes=gateway.routes,
+            passthrough=gateway.passthrough,
             trust_forwarded_from=gateway.trust_forwarded_from,
             max_body=gateway.max_body,
             limits=gateway.limits,
@@ -52,6 +52,7 @@ def _listener(
         redirect_to=_redirect(found.redirect_to, others),
         certificates=tuple(certificate_name(gateway, name, index) for index in range(len(found.certificates))),
         tls_min=found.tls_min,
+        proxy_protocol_from=found.proxy_protocol_from,
     )
 
 
@@ -59,5 +60,5 @@ def _redirect(name: str | None, others: Mapping[str, GatewayListener]) -> sectio
     """Where the named listener is; the compiler has refused a name that is not there."""
     if name is None or name not in others:
         return None
-    scheme: Literal["http", "https"] = others[name].protocol
-    return sections.RedirectTo(scheme, others[name].port)
+    scheme = others[name].protocol
+    return None if scheme == "tls" else sections.RedirectTo(scheme, others[name].port)

@@ -199,6 +199,8 @@ class Traffic:
     capacity: Capacity = Capacity()
     retry_budget: RetryBudget = RetryBudget()
     outlier: Outlier = Outlier()
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Of a tcp service: what stands before the bytes of each connection to its application, and says whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,23 +279,32 @@ class CertificateFiles:
 
 @dataclass(frozen=True, slots=True)
 class GatewayListener:
-    """One public port of a gateway. `redirect_to` names another listener of the same gateway; `tls_min` is 1.2 or 1.3."""
+    """One public port of a gateway. `redirect_to` names another listener of the same gateway; `tls_min` is 1.2 or 1.3.
+
+    `tls` is TLS that is passed on as it is, by server name (`Gateway.passthrough`). `proxy_protocol_from`: the networks
+    whose connections begin with a header of the PROXY protocol.
+    """
 
     port: int
-    protocol: Literal["http", "https"]
+    protocol: Literal["http", "https", "tls"]
     hosts: tuple[str, ...] = ()
     redirect_to: str | None = None
     tls_min: str = "1.2"
     certificates: tuple[CertificateFiles, ...] = ()
+    proxy_protocol_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`compiled/gateway/<name>`. `hosts_with`: the labels of the gateway hosts that serve it; `max_body` in bytes, 0: no bound."""
+    """`compiled/gateway/<name>`. `hosts_with`: the labels of the gateway hosts that serve it; `max_body` in bytes, 0: no bound.
+
+    `routes` are for requests, `passthrough` for connections to `tls` listeners: hosts, and where they lead.
+    """
 
     hosts_with: Mapping[str, str] = field(default_factory=dict)
     listeners: Mapping[str, GatewayListener] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
+    passthrough: tuple[Route, ...] = ()
     trust_forwarded_from: tuple[str, ...] = ()
     max_body: int = 0
     limits: tuple[Limit, ...] = ()

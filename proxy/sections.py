@@ -108,11 +108,12 @@ class RedirectTo:
 class GatewayListener:
     """What happens at one public port; `certificates` are names of identities, `public/<gateway>/<listener>/<n>`."""
 
-    protocol: Literal["http", "https"]
+    protocol: Literal["http", "https", "tls"]
     hosts: tuple[str, ...] = ()
     redirect_to: RedirectTo | None = None
     certificates: tuple[str, ...] = ()
     tls_min: str = "1.2"
+    proxy_protocol_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Gateway:
 
     listeners: Mapping[str, GatewayListener] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
+    passthrough: tuple[Route, ...] = ()
     trust_forwarded_from: tuple[str, ...] = ()
     max_body: int = 0
     limits: tuple[Limit, ...] = ()

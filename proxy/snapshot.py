@@ -199,7 +199,7 @@ def needed(
     waiting = {name for local in locals_ for name in (local.instance.service, *local.upstreams)}
     waiting.update(others)
     if edge is not None:
-        waiting |= targets(edge.gateway.routes)
+        waiting |= targets((*edge.gateway.routes, *edge.gateway.passthrough))
     found: set[ServiceName] = set()
     while waiting:
         name = waiting.pop()

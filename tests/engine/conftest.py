@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engine.edge import Edge, serving
 from tests.engine.mesh import API, Mesh, running
 from tests.engine.pair import serve
 
@@ -40,3 +41,18 @@ def pair(module_pair: Mesh) -> Iterator[Mesh]:
     serve(module_pair)
     yield module_pair
     assert [application.dirty for application in module_pair.applications.values() if application.dirty] == []
+
+
+@pytest.fixture(scope="module")
+def module_edge(module_mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """A gateway with ports of every kind."""
+    with serving(module_mesh, tmp_path_factory.mktemp("edge")) as edge:
+        yield edge
+
+
+@pytest.fixture
+def edge(mesh: Mesh, module_edge: Edge) -> Edge:
+    """The module's gateway as it was at its start."""
+    assert module_edge.mesh is mesh
+    module_edge.reset()
+    return module_edge

@@ -8,8 +8,10 @@ import pytest
 
 from gateway.certificates import InvalidCertificateFiles, PublicCertificates, load
 from gateway.listeners import edge
-from policy.compiled import CertificateFiles, Gateway, GatewayListener
+from policy.compiled import CertificateFiles, Forward, Gateway, GatewayListener, Route, Target
 from proxy import sections
+from proxy.snapshot import Rules, needed
+from registry.names import ServiceName
 from tests.gateway.files import issue
 
 
@@ -28,6 +30,19 @@ def test_each_public_port_is_a_listener() -> None:
     }
     assert found.gateway.listeners["http"].redirect_to == sections.RedirectTo("https", 443)
     assert found.gateway.listeners["https"].certificates == ("public/edge/https/0", "public/edge/https/1")
+
+
+def test_a_port_that_passes_connections_on_shows_no_certificate_and_has_rules_of_its_own() -> None:
+    rule = Route("shop/db/1", 0, Forward(to=(Target("shop/db"),)), hosts=("db.example.com",))
+    gateway = Gateway(
+        listeners={"db": GatewayListener(5433, "tls", proxy_protocol_from=("10.0.0.0/8",))}, passthrough=(rule,)
+    )
+    found = edge("edge", gateway, labels={}, address="10.0.0.9")
+    assert found is not None
+    assert found.gateway.passthrough == (rule,)
+    assert found.gateway.listeners["db"] == sections.GatewayListener("tls", proxy_protocol_from=("10.0.0.0/8",))
+    # Whom it leads to is known to the gateway's engine.
+    assert needed((), Rules(), found) == (ServiceName("shop", "db"),)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@
 //! with its [`budget`]. Whatever goes wrong is one [`reason::Reason`].
 
 pub mod access;
+pub mod announce;
 pub mod balance;
 pub mod budget;
 pub mod caller;
 pub mod endpoint;
 pub mod fault;
 pub mod header;
+pub mod hello;
 pub mod limit;
 pub mod matcher;
 pub mod outlier;

@@ -49,6 +49,13 @@ impl Capacity {
 // === impl Limit ===
 
 impl Limit {
+    /// With a bound; 0: none.
+    pub fn of(most: u32) -> Limit {
+        let limit = Limit::default();
+        limit.set(most);
+        limit
+    }
+
     /// Another bound from now on; 0: none.
     pub fn set(&self, most: u32) {
         self.most.store(most, Relaxed);

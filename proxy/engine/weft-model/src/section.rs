@@ -358,6 +358,20 @@ pub struct Traffic {
     pub retry_budget: RetryBudget,
     /// Passive health.
     pub outlier: Outlier,
+    /// A header of this version stands before the bytes of each connection to an application, and says whose they are.
+    /// Only for `tcp` services.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Versions of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Bytes.
+    V2,
 }
 
 /// Balancers.
@@ -507,6 +521,9 @@ pub struct Gateway {
     pub listeners: BTreeMap<String, GatewayListener>,
     /// Rules, with their hosts.
     pub routes: Vec<Route>,
+    /// Rules of `tls` listeners: their hosts are compared with the server name, and nothing but where they lead is looked at.
+    #[serde(default)]
+    pub passthrough: Vec<Route>,
     /// Peers whose X-Forwarded-* and Forwarded fields are believed, as CIDR; from all others they are removed.
     pub trust_forwarded_from: Vec<String>,
     /// Bytes of a request body; 0: no bound.
@@ -520,9 +537,9 @@ pub struct Gateway {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayListener {
-    /// `http` or `https`.
+    /// `http`, `https` or `tls`.
     pub protocol: GatewayProtocol,
-    /// Hosts served here, lower case; empty: all. Others get `no_route`.
+    /// Hosts (of `tls`, server names) served here, lower case; empty: all. Others get `no_route`.
     pub hosts: Vec<String>,
     /// Every request is redirected to the listener of this name.
     #[serde(default)]
@@ -533,6 +550,10 @@ pub struct GatewayListener {
     /// `1.2` or `1.3`.
     #[serde(default = "tls_min")]
     pub tls_min: String,
+    /// Peers whose connections begin with a header of the PROXY protocol, as CIDR: from these it is required and believed,
+    /// from all others it is as wrong as anything else that is not the listener's protocol.
+    #[serde(default)]
+    pub proxy_protocol_from: Vec<String>,
 }
 
 fn tls_min() -> String {
@@ -555,6 +576,8 @@ pub struct Redirect {
 pub enum GatewayProtocol {
     /// Plain.
     Http,
-    /// TLS.
+    /// TLS, ended here.
     Https,
+    /// TLS, ended by the service: only the server name is read.
+    Tls,
 }

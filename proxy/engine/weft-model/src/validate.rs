@@ -120,6 +120,12 @@ fn loopback(address: SocketAddr) -> Checked {
 fn service(service: &Service) -> Checked {
     if service.protocol == Protocol::Tcp {
         connections(service)?;
+    } else {
+        must(service.traffic.proxy_protocol.is_none(), || {
+            "only connections to a tcp service begin with a PROXY header: requests share theirs"
+                .to_owned()
+        })
+        .map_err(|fault| fault.at("traffic.proxy_protocol"))?;
     }
     each("routes", &service.routes, |rule| {
         must(rule.hosts.is_empty(), || {

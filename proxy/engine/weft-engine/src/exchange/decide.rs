@@ -413,7 +413,7 @@ fn elsewhere(scheme: &str, host: &str, port: u16, target: &str) -> String {
 fn scheme(listener: &GatewayListener) -> &'static str {
     match listener.protocol {
         GatewayProtocol::Http => "http",
-        GatewayProtocol::Https => "https",
+        GatewayProtocol::Https | GatewayProtocol::Tls => "https",
     }
 }
 

@@ -69,13 +69,27 @@ pub(crate) enum Event {
     Crowded,
     /// A client of HTTP/2 was cut off for frames that only cost.
     Flooded,
+    /// A connection that must begin with a PROXY header begins with something else.
+    ProxyHeaderMissing,
+    /// The header is longer than is taken.
+    ProxyHeaderTooLarge,
+    /// It is not as its version must be.
+    ProxyHeaderMalformed,
+    /// Its checksum is wrong.
+    ProxyHeaderChecksum,
+    /// It did not come in time.
+    ProxyHeaderTimeout,
+    /// The peer left before it was whole.
+    ProxyHeaderClosed,
+    /// Too many wait for theirs.
+    ProxyHeaderOverloaded,
 }
 
 // === impl Event ===
 
 impl Event {
     /// All of them, with their metric and its labels.
-    pub(crate) const ALL: [(Self, &'static str); 13] = [
+    pub(crate) const ALL: [(Self, &'static str); 20] = [
         (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
         (
             Self::RetryOverBudget,
@@ -104,6 +118,34 @@ impl Event {
         (Self::AcceptFailed, "weft_accept_failures_total"),
         (Self::Crowded, "weft_accept_waits_total"),
         (Self::Flooded, "weft_http2_floods_total"),
+        (
+            Self::ProxyHeaderMissing,
+            "weft_proxy_headers_refused_total{reason=\"missing\"}",
+        ),
+        (
+            Self::ProxyHeaderTooLarge,
+            "weft_proxy_headers_refused_total{reason=\"too_large\"}",
+        ),
+        (
+            Self::ProxyHeaderMalformed,
+            "weft_proxy_headers_refused_total{reason=\"malformed\"}",
+        ),
+        (
+            Self::ProxyHeaderChecksum,
+            "weft_proxy_headers_refused_total{reason=\"checksum\"}",
+        ),
+        (
+            Self::ProxyHeaderTimeout,
+            "weft_proxy_headers_refused_total{reason=\"timeout\"}",
+        ),
+        (
+            Self::ProxyHeaderClosed,
+            "weft_proxy_headers_refused_total{reason=\"closed\"}",
+        ),
+        (
+            Self::ProxyHeaderOverloaded,
+            "weft_proxy_headers_refused_total{reason=\"overloaded\"}",
+        ),
     ];
 }
 

@@ -7,16 +7,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weft_core::caller::Kind;
 use weft_core::endpoint::Active;
 use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
 use weft_model::section::Decision;
 
 use super::carry::{Carried, carry};
-use super::greeting;
 use super::restrain::restrain;
+use super::{announce, greeting};
 use crate::io::{Bounds, Input, Stream};
 use crate::observe::{Direction, Event, Open, TunnelKey};
+use crate::tls::ALPN_TCP_PROXIED;
 use crate::upstream::connect;
 use crate::worker::{Peer, Worker};
 use crate::world::Cluster;
@@ -28,19 +30,24 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
         source: peer.label,
         destination: crate::observe::Label::of(&peer.service),
     };
-    let carried = match open(&peer, worker).await {
-        Ok((up, cluster, held)) => {
+    let announced = down.alpn() == Some(ALPN_TCP_PROXIED);
+    let carried = match open(&peer, announced, worker).await {
+        Ok((mut up, cluster, held)) => {
             let bounds = Bounds {
                 idle: cluster.traffic.idle_timeout,
                 expires: Some(peer.life.end),
             };
-            let carried = if say(&mut down, greeting::GO).await.is_ok() {
-                let meter = worker.tunnels.meter(key);
-                let _open = worker.counters.opened(Open::Tunnel, key.direction);
-                let may = |_: &Stream| may_go_on(&peer, worker);
-                carry(down, Input::default(), up, bounds, worker, &meter, may).await
-            } else {
-                Carried::Broken
+            let carried = match begin(&mut down, &mut up, announced, &cluster).await {
+                Ok(early) => {
+                    let meter = worker.tunnels.meter(key);
+                    let _open = worker.counters.opened(Open::Tunnel, key.direction);
+                    let may = |_: &Stream| may_go_on(&peer, worker);
+                    carry(down, early, up, bounds, worker, &meter, may).await
+                }
+                Err(error) => {
+                    tracing::debug!(service = %peer.service, %error, "a connection broke at its beginning");
+                    Carried::Broken
+                }
             };
             drop(held);
             carried
@@ -56,10 +63,35 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
     worker.tunnels.count(key, carried.word(), carried.reason());
 }
 
+/// Lets bytes flow, once the application knows whose they are where it wants to; what was read of them already.
+async fn begin(
+    down: &mut Stream,
+    up: &mut Stream,
+    announced: bool,
+    cluster: &Cluster,
+) -> io::Result<Input> {
+    say(down, greeting::GO).await?;
+    let mut early = Input::default();
+    let mut told = None;
+    if announced {
+        told = announce::hear(down, &mut early).await?;
+    }
+    if let Some(version) = cluster.traffic.proxy_protocol {
+        let ends = told.unwrap_or_else(|| announce::ends(down));
+        announce::say(up, version, ends).await?;
+    }
+    Ok(early)
+}
+
 async fn open(
     peer: &Peer,
+    announced: bool,
     worker: &Worker,
 ) -> Result<(Stream, Arc<Cluster>, (Active, Places)), Error> {
+    if announced && !matches!(peer.caller.kind(), Kind::Gateway { .. }) {
+        let detail = format!("{} may not speak for others", peer.caller.label());
+        return Err(Error::new(Reason::Denied, detail));
+    }
     let (cluster, member, places, delay) = decide(peer, worker)?;
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;

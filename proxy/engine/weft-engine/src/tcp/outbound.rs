@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
+use weft_core::announce::Ends;
 use weft_core::reason::Error;
-use weft_model::section::Protocol;
+use weft_model::section::{Protocol, ProxyProtocol};
 
+use super::announce;
 use super::carry::{Carried, carry};
 use super::reach::{Reached, reach};
 use crate::io::{Bounds, Input, Stream};
 use crate::observe::{Direction, Label, Open, TunnelKey};
-use crate::tls::Role;
+use crate::tls::{ALPN_TCP_PROXIED, Role};
 use crate::worker::Worker;
-use crate::world::{Caller, Place, World};
+use crate::world::{Caller, Place, Rule, Subset, World};
 
 /// Who calls whom.
 #[derive(Clone, Debug)]
@@ -22,6 +24,12 @@ pub(crate) struct Call {
     pub(super) caller: Arc<Caller>,
     /// `ns/service`
     pub(super) service: Arc<str>,
+    /// Which of its instances.
+    pub(super) subset: Subset,
+    /// When to try again; where none says so, the service's own Traffic does.
+    pub(super) rule: Option<Arc<Rule>>,
+    /// Whose connection it is, where that was told; else its own ends say so.
+    pub(super) client: Option<Ends>,
 }
 
 // === impl Call ===
@@ -36,13 +44,17 @@ impl Call {
                     direction: Direction::Outbound,
                     caller: Arc::clone(caller),
                     service: Arc::clone(upstream),
+                    subset: Subset::ALL,
+                    rule: None,
+                    client: None,
                 })
             }
             Place::Open { .. } | Place::Inbound | Place::Gateway { .. } => None,
         }
     }
 
-    fn key(&self) -> TunnelKey {
+    /// The same in metrics.
+    pub(super) fn key(&self) -> TunnelKey {
         TunnelKey {
             direction: self.direction,
             source: self.caller.label,
@@ -54,7 +66,7 @@ impl Call {
 /// Serves a connection to its end.
 pub(crate) async fn outbound(down: Stream, call: Call, worker: &Worker) {
     let carried = match reach(&call, worker).await {
-        Ok(reached) => through(down, reached, &call, worker).await,
+        Ok(reached) => through(down, Input::default(), reached, &call, worker).await,
         Err(error) => {
             refused(&call, &error);
             down.reset();
@@ -66,17 +78,38 @@ pub(crate) async fn outbound(down: Stream, call: Call, worker: &Worker) {
         .count(call.key(), carried.word(), carried.reason());
 }
 
-fn refused(call: &Call, error: &Error) {
+pub(super) fn refused(call: &Call, error: &Error) {
     tracing::debug!(service = %call.service, source = %call.caller.name, %error, "a connection failed");
 }
 
-async fn through(down: Stream, reached: Reached, call: &Call, worker: &Worker) -> Carried {
+/// Carries bytes; `early` was read from `down` before.
+pub(super) async fn through(
+    down: Stream,
+    early: Input,
+    reached: Reached,
+    call: &Call,
+    worker: &Worker,
+) -> Carried {
     let bounds = Bounds {
         idle: reached.cluster.traffic.idle_timeout,
         expires: reached.expires,
     };
     let outside = reached.cluster.outside;
-    let Reached { up, held, .. } = reached;
+    // Nobody is there to say it to the application but this engine, or it was agreed on to say it to the called one.
+    let version = match (outside, reached.up.alpn()) {
+        (true, _) => reached.cluster.traffic.proxy_protocol,
+        (false, Some(ALPN_TCP_PROXIED)) => Some(ProxyProtocol::V2),
+        (false, _) => None,
+    };
+    let Reached { mut up, held, .. } = reached;
+    if let Some(version) = version {
+        let ends = call.client.unwrap_or_else(|| announce::ends(&down));
+        if let Err(error) = announce::say(&mut up, version, ends).await {
+            tracing::debug!(service = %call.service, %error, "a connection broke at its beginning");
+            down.reset();
+            return Carried::Broken;
+        }
+    }
     let mut epoch = worker.world().tls.trust_epoch;
     let believed = |up: &Stream| {
         let tls = &worker.world().tls;
@@ -92,7 +125,7 @@ async fn through(down: Stream, reached: Reached, call: &Call, worker: &Worker) -
     };
     let meter = worker.tunnels.meter(call.key());
     let _open = worker.counters.opened(Open::Tunnel, call.direction);
-    let carried = carry(down, Input::default(), up, bounds, worker, &meter, believed).await;
+    let carried = carry(down, early, up, bounds, worker, &meter, believed).await;
     drop(held);
     carried
 }

@@ -19,11 +19,11 @@ use super::greeting;
 use super::outbound::Call;
 use super::restrain::restrain;
 use crate::io::Stream;
-use crate::observe::Event;
-use crate::tls::{ALPN_TCP, Configs, Identity, TlsReason};
+use crate::observe::{Direction, Event};
+use crate::tls::{ALPN_TCP, ALPN_TCP_PROXIED, Configs, Identity, TlsReason};
 use crate::upstream::{ConnectError, Secure, connect};
 use crate::worker::Worker;
-use crate::world::{Cluster, Rule, Subset};
+use crate::world::{Cluster, Rule};
 
 /// An instance that waits for bytes, with its place in everything that counts connections.
 pub(super) struct Reached {
@@ -68,7 +68,7 @@ pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error
     let mut tried = Vec::new();
     loop {
         let began = Instant::now();
-        let picked = worker.pick(cluster, Subset::ALL, &tried, began);
+        let picked = worker.pick(cluster, call.subset, &tried, began);
         let pick = picked.ok_or_else(|| plan.nobody())?;
         let active = cluster.members.list()[pick.member].state.begin();
         let failed = match plan.once(pick).await {
@@ -120,7 +120,7 @@ impl<'a> Plan<'a> {
         let plan = Self {
             call,
             worker,
-            rule: Arc::clone(&service.rules.fallback),
+            rule: Arc::clone(call.rule.as_ref().unwrap_or(&service.rules.fallback)),
             cluster: Arc::clone(&service.cluster),
             identity: identity.cloned(),
         };
@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
         if outside {
             return Ok((up, expires));
         }
-        if up.alpn() != Some(ALPN_TCP) {
+        if up.alpn() != Some(self.protocol()) {
             return Err(blamed(ConnectError::Tls(TlsReason::WrongAlpn)));
         }
         // The other engine has the same patience with the application.
@@ -153,16 +153,37 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// A gateway says whose connection it passes on, to a service that wants to know.
+    fn protocol(&self) -> &'static [u8] {
+        let passes_on = self.call.direction == Direction::Gateway;
+        match self.cluster.traffic.proxy_protocol {
+            Some(_) if passes_on => ALPN_TCP_PROXIED,
+            _ => ALPN_TCP,
+        }
+    }
+
     fn secure(&self, pick: Pick) -> Result<Option<Secure>, Error> {
         let Some(identity) = &self.identity else {
             return Ok(None);
         };
         let name = self.cluster.server_name(pick.member);
-        let (Configs::Mesh { tcp_client, .. }, Some(name)) = (&identity.configs, name) else {
+        let (
+            Configs::Mesh {
+                tcp_client,
+                tcp_client_proxied,
+                ..
+            },
+            Some(name),
+        ) = (&identity.configs, name)
+        else {
             return Err(no_identity(&self.cluster.name));
         };
+        let config = match self.protocol() {
+            ALPN_TCP_PROXIED => tcp_client_proxied,
+            _ => tcp_client,
+        };
         Ok(Some(Secure {
-            config: Arc::clone(tcp_client),
+            config: Arc::clone(config),
             name: name.clone(),
             own: identity.facts.clone(),
         }))

@@ -24,6 +24,9 @@ pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 /// What the mesh's carriage of plain bytes is called in ALPN, the only protocol of `tcp` services.
 pub(crate) const ALPN_TCP: &[u8] = b"weft-tcp";
 
+/// The same, where the caller says first whose connection it passes on.
+pub(crate) const ALPN_TCP_PROXIED: &[u8] = b"weft-tcp-proxied";
+
 /// A certificate and key under a name.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -57,6 +60,8 @@ pub(crate) enum Configs {
         tcp_server: Arc<ServerConfig>,
         /// As the caller of such a one.
         tcp_client: Arc<ClientConfig>,
+        /// The same, saying whose connection it passes on.
+        tcp_client_proxied: Arc<ClientConfig>,
     },
     /// To the world, by a gateway.
     Public {
@@ -188,15 +193,19 @@ impl Configs {
         // A session belongs to the protocol it was begun with.
         client_http2.resumption = Resumption::in_memory_sessions(SESSIONS);
         let (mut tcp_server, mut tcp_client) = (server.clone(), client.clone());
-        tcp_server.alpn_protocols = vec![ALPN_TCP.to_vec()];
+        tcp_server.alpn_protocols = vec![ALPN_TCP.to_vec(), ALPN_TCP_PROXIED.to_vec()];
         tcp_client.alpn_protocols = vec![ALPN_TCP.to_vec()];
         tcp_client.resumption = Resumption::in_memory_sessions(SESSIONS);
+        // Sessions with the same instances, of which each connection says anew what it carries.
+        let mut tcp_client_proxied = tcp_client.clone();
+        tcp_client_proxied.alpn_protocols = vec![ALPN_TCP_PROXIED.to_vec()];
         Ok(Self::Mesh {
             server: Arc::new(server),
             client: Arc::new(client),
             client_http2: Arc::new(client_http2),
             tcp_server: Arc::new(tcp_server),
             tcp_client: Arc::new(tcp_client),
+            tcp_client_proxied: Arc::new(tcp_client_proxied),
         })
     }
 }

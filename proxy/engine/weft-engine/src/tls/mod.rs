@@ -19,7 +19,7 @@ mod verifier;
 pub(crate) use certificate::Facts;
 #[cfg(test)]
 pub(crate) use certificate::Usage;
-pub(crate) use identity::{ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, Configs, Identity};
+pub(crate) use identity::{ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, ALPN_TCP_PROXIED, Configs, Identity};
 pub(crate) use name::{PeerName, server_name};
 pub(crate) use provider::provider;
 pub(crate) use reason::TlsReason;

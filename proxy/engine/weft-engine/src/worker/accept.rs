@@ -9,15 +9,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
+use weft_model::section::GatewayProtocol;
 
-use super::Worker;
 use super::handshake::{inbound, public};
+use super::{Worker, announced};
 use crate::h1::serve;
 use crate::h2::Client;
 use crate::io::{Stream, tune};
 use crate::observe::{Direction, Event, Open, Opened};
 use crate::tcp::{self, Call, outbound};
-use crate::tls::ALPN_TCP;
+use crate::tls::{ALPN_TCP, ALPN_TCP_PROXIED};
 use crate::world::Place;
 
 /// After a failed accept (no descriptors left, say) others get a chance to close some.
@@ -79,7 +80,7 @@ async fn enter(
     Arc::clone(room).acquire_owned().await.ok()
 }
 
-async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted: Counted) {
+async fn open(mut stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted: Counted) {
     let Counted {
         worker, direction, ..
     } = &counted;
@@ -90,6 +91,24 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
     if let Some(call) = call {
         return Box::pin(outbound(Stream::Plain(stream), call, worker)).await;
     }
+    let mut client = None;
+    if *direction == Direction::Gateway {
+        if announced::is_announced(peer, address, worker) {
+            match Box::pin(announced::hear(&mut stream, worker)).await {
+                Ok(told) => client = told,
+                Err(refused) => {
+                    worker.counters.event(refused);
+                    tracing::debug!(%peer, %address, ?refused, "a connection is not announced as it must be");
+                    return;
+                }
+            }
+        }
+        if passes_on(address, worker) {
+            let stream = Stream::Plain(stream);
+            return Box::pin(tcp::passthrough(stream, address, client, worker)).await;
+        }
+    }
+    let peer = client.map_or(peer, |ends| ends.source);
     // Boxed, so that a connection does not keep what only its handshake, or another protocol, needs.
     let opened = match direction {
         Direction::Outbound => Ok((Stream::Plain(stream), None)),
@@ -106,7 +125,7 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
         worker.counters.handshake(*direction, resumed);
     }
     match opened {
-        Ok((stream, Some(mesh))) if stream.alpn() == Some(ALPN_TCP) => {
+        Ok((stream, Some(mesh))) if matches!(stream.alpn(), Some(ALPN_TCP | ALPN_TCP_PROXIED)) => {
             Box::pin(tcp::inbound(stream, mesh, worker)).await;
         }
         Ok((stream, mesh)) => {
@@ -123,6 +142,17 @@ async fn open(stream: TcpStream, peer: SocketAddr, address: SocketAddr, counted:
             worker.counters.tls(*direction, reason);
             tracing::debug!(%peer, %address, tls_reason = reason.word(), "a handshake failed");
         }
+    }
+}
+
+/// Whether a gateway's port passes TLS on as it is.
+fn passes_on(address: SocketAddr, worker: &Worker) -> bool {
+    match worker.world().places.get(&address).map(|place| &**place) {
+        Some(Place::Gateway { gateway, listener }) => gateway
+            .listeners
+            .get(&**listener)
+            .is_some_and(|port| port.protocol == GatewayProtocol::Tls),
+        _ => false,
     }
 }
 

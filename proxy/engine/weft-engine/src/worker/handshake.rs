@@ -21,7 +21,8 @@ use super::{Peer, Worker};
 use crate::h1::{Answer, Then};
 use crate::io::Stream;
 use crate::tls::{
-    ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, Configs, Identity, PeerName, TlsReason, TlsState,
+    ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, ALPN_TCP_PROXIED, Configs, Identity, PeerName, TlsReason,
+    TlsState,
 };
 use crate::world::{Place, World};
 
@@ -201,7 +202,7 @@ impl Asked {
         let mut offered = hello.alpn().into_iter().flatten();
         let only = offered.next().filter(|_| offered.next().is_none());
         let config = match (found.rules.protocol(), only) {
-            (Protocol::Tcp, Some(ALPN_TCP)) => tcp_server,
+            (Protocol::Tcp, Some(ALPN_TCP | ALPN_TCP_PROXIED)) => tcp_server,
             (Protocol::Http, Some(ALPN_HTTP1 | ALPN_HTTP2)) => server,
             (Protocol::Http2 | Protocol::Grpc, Some(ALPN_HTTP2)) => server,
             _ => return Err(TlsReason::WrongAlpn),

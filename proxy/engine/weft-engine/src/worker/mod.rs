@@ -1,6 +1,7 @@
 //! One thread that forwards: its own listeners, tasks, pool and counters; nothing on its path is locked.
 
 mod accept;
+mod announced;
 mod balance;
 mod crowd;
 mod handshake;
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use weft_core::balance::{Pick, Seen};
+use weft_core::limit::Limit;
 use weft_core::outlier;
 use weft_core::time::Moment;
 
@@ -36,6 +38,9 @@ use crate::observe::{Caps, Counters, Event, Requests, Tunnels};
 use crate::upstream::{Links, Pool};
 use crate::watch::{Watch, Watcher};
 use crate::world::{Cluster, Place, Subset, World};
+
+/// So many connections of one worker may wait for their first bytes at once: 16 KiB of memory each, at most.
+const GREETINGS: u32 = 2048;
 
 /// What the tasks of one worker share.
 #[derive(Debug)]
@@ -63,6 +68,8 @@ pub(crate) struct Worker {
     pub(crate) requests: Requests,
     /// Connections whose bytes are only carried.
     pub(crate) tunnels: Tunnels,
+    /// Connections that must say first who they are or whom they ask for, and have not yet.
+    pub(crate) greetings: Arc<Limit>,
     /// Bodies it keeps for retries.
     pub(crate) replay: Rc<ReplayBudget>,
     /// Tells of single requests, where somebody listens.
@@ -121,6 +128,7 @@ impl Worker {
             counters,
             requests: Requests::new(Arc::clone(&shared.caps)),
             tunnels: Tunnels::new(Arc::clone(&shared.caps)),
+            greetings: Arc::new(Limit::of(GREETINGS)),
             replay: Rc::default(),
             watcher: Watcher::new(Arc::clone(&shared.watch)),
             balances: RefCell::default(),

@@ -202,15 +202,28 @@ impl Builder {
         local: &Local,
     ) -> Result<Gateway, Refusal> {
         let whole = format!("gateway/{name}");
-        let routes = Routes::new(&section.routes, local)
-            .map_err(|error| refusal(whole.clone(), "routes", error.to_string()))?;
+        let table = |field: &str, routes| {
+            Routes::new(routes, local)
+                .map_err(|error| refusal(whole.clone(), field, error.to_string()))
+        };
+        let announced = section
+            .listeners
+            .iter()
+            .filter(|(_, listener)| !listener.proxy_protocol_from.is_empty())
+            .map(|(name, listener)| {
+                let from = Trusted::new(&listener.proxy_protocol_from);
+                (name.as_str().into(), from)
+            });
         let limits = Limits::new(&section.limits, limits, local)
             .map_err(|error| refusal(whole.clone(), "limits", error.to_string()))?;
         Ok(Gateway {
             limits,
             caller: caller(local, &format!("gateway:{name}"), &whole, "")?,
-            routes,
+            routes: table("routes", &section.routes)?,
             rules: self.prepared(&section.routes),
+            passthrough: table("passthrough", &section.passthrough)?,
+            passing: self.prepared(&section.passthrough),
+            announced: announced.collect(),
             listeners: section.listeners.clone(),
             trusted: Trusted::new(&section.trust_forwarded_from),
             max_body: section.max_body,
@@ -230,7 +243,9 @@ impl Builder {
             .map(|(labels, id)| (*id, labels))
             .collect();
         let of_services = rules.values().flat_map(|rules| &rules.rules);
-        let of_gateways = gateways.values().flat_map(|gateway| &gateway.rules);
+        let of_gateways = gateways
+            .values()
+            .flat_map(|gateway| gateway.rules.iter().chain(&gateway.passing));
         let mut wanted = Wanted::new();
         for target in of_services
             .chain(of_gateways)

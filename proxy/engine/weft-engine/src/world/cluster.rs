@@ -60,6 +60,8 @@ pub(crate) struct Traffic {
     pub(crate) idle_timeout: Duration,
     /// Between two reads of one body.
     pub(crate) stream_idle: Duration,
+    /// What says to an application whose connection it gets.
+    pub(crate) proxy_protocol: Option<section::ProxyProtocol>,
 }
 
 /// What a cluster is made from.
@@ -189,6 +191,7 @@ impl Traffic {
             connect_timeout: millis(traffic.connect_timeout_ms),
             idle_timeout: millis(traffic.idle_timeout_ms),
             stream_idle: millis(traffic.stream_idle_ms),
+            proxy_protocol: traffic.proxy_protocol,
         }
     }
 }

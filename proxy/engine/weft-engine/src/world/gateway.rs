@@ -1,6 +1,6 @@
 //! An edge, prepared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use weft_core::header::Trusted;
@@ -19,8 +19,14 @@ pub(crate) struct Gateway {
     pub(crate) routes: Routes,
     /// By place in the section.
     pub(crate) rules: Vec<Arc<Rule>>,
+    /// Which rule a connection falls under that is passed on as it is.
+    pub(crate) passthrough: Routes,
+    /// By place in the section.
+    pub(crate) passing: Vec<Arc<Rule>>,
     /// Its public ports.
     pub(crate) listeners: BTreeMap<String, section::GatewayListener>,
+    /// By port, whose connections begin with a PROXY header; ports without any are not there.
+    pub(crate) announced: HashMap<Box<str>, Trusted>,
     /// Whose forwarding fields are believed.
     pub(crate) trusted: Trusted,
     /// How much any client gets.

@@ -39,6 +39,7 @@ impl Edge {
             redirect_to: None,
             certificates: Vec::new(),
             tls_min: "1.2".to_owned(),
+            proxy_protocol_from: Vec::new(),
         };
         let secure = GatewayListener {
             protocol: GatewayProtocol::Https,
@@ -51,6 +52,7 @@ impl Edge {
         let mut gateway = Gateway {
             listeners: BTreeMap::from([("http".to_owned(), plain), ("https".to_owned(), secure)]),
             routes: vec![shop, rest],
+            passthrough: Vec::new(),
             trust_forwarded_from: Vec::new(),
             max_body: 1000,
             limits: Vec::new(),

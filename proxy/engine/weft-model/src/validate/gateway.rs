@@ -3,7 +3,9 @@
 use super::{Checked, each, limit, must, route};
 use crate::cidr::Cidr;
 use crate::name::is_host;
-use crate::section::{Gateway, GatewayListener, GatewayProtocol};
+use crate::section::{
+    Action, Gateway, GatewayListener, GatewayProtocol, HeaderEdits, Rewrite, Route,
+};
 
 pub(crate) fn gateway(gateway: &Gateway) -> Checked {
     for (name, value) in &gateway.listeners {
@@ -11,13 +13,34 @@ pub(crate) fn gateway(gateway: &Gateway) -> Checked {
     }
     each("routes", &gateway.routes, route::route)?;
     each("limits", &gateway.limits, limit::of_gateway)?;
-    each(
-        "trust_forwarded_from",
-        &gateway.trust_forwarded_from,
-        |text| match Cidr::parse(text) {
-            Ok(_) => Ok(()),
-            Err(error) => must(false, || error.to_string()),
-        },
+    each("passthrough", &gateway.passthrough, passthrough)?;
+    networks("trust_forwarded_from", &gateway.trust_forwarded_from)
+}
+
+fn networks(field: &str, networks: &[String]) -> Checked {
+    each(field, networks, |text| match Cidr::parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) => must(false, || error.to_string()),
+    })
+}
+
+/// TLS that is passed on has no requests: whatever looks at one, or changes it, is refused so that nobody relies on it.
+fn passthrough(rule: &Route) -> Checked {
+    route::route(rule)?;
+    must(rule.matches.is_empty(), || {
+        "connections that are passed on have no requests that could match".to_owned()
+    })
+    .map_err(|fault| fault.at("matches"))?;
+    let sends_on =
+        matches!(&rule.action, Action::Forward { rewrite, .. } if *rewrite == Rewrite::default());
+    must(sends_on, || {
+        "connections can only be passed on as they are".to_owned()
+    })
+    .map_err(|fault| fault.at("action"))?;
+    let none = HeaderEdits::default();
+    must(
+        rule.request_headers == none && rule.response_headers == none,
+        || "connections that are passed on have no fields to edit".to_owned(),
     )
 }
 
@@ -36,14 +59,25 @@ fn listener(listener: &GatewayListener) -> Checked {
         )
     })
     .map_err(|fault| fault.at("tls_min"))?;
-    must(
-        listener.protocol == GatewayProtocol::Http || !listener.certificates.is_empty(),
-        || "an https listener needs at least one certificate".to_owned(),
-    )
+    let certificates = listener.certificates.len();
+    match listener.protocol {
+        GatewayProtocol::Http => Ok(()),
+        GatewayProtocol::Https => must(certificates > 0, || {
+            "an https listener needs at least one certificate".to_owned()
+        }),
+        GatewayProtocol::Tls => must(certificates == 0, || {
+            "a tls listener shows no certificate: the service behind it does".to_owned()
+        }),
+    }
     .map_err(|fault| fault.at("certificates"))?;
+    networks("proxy_protocol_from", &listener.proxy_protocol_from)?;
     let Some(redirect) = &listener.redirect_to else {
         return Ok(());
     };
+    must(listener.protocol != GatewayProtocol::Tls, || {
+        "a tls listener answers nobody, and so cannot redirect".to_owned()
+    })
+    .map_err(|fault| fault.at("redirect_to"))?;
     must(matches!(redirect.scheme.as_str(), "http" | "https"), || {
         format!("{:?} is no scheme; expected http or https", redirect.scheme)
     })

@@ -251,6 +251,9 @@ fn help(metric: &str) -> &'static str {
         }
         "weft_access_shadow_total" => "Requests that rules in shadow would have judged otherwise.",
         "weft_http2_floods_total" => "Clients of HTTP/2 cut off for frames that only cost.",
+        "weft_proxy_headers_refused_total" => {
+            "Connections that did not begin with a PROXY header as they must, and why."
+        }
         "weft_accept_failures_total" => "Connections that could not be accepted.",
         _ => "Times that it happened.",
     }

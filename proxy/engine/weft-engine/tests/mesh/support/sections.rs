@@ -56,6 +56,7 @@ pub(crate) fn service() -> Service {
                 eject_ms: 30_000,
                 max_ejected: 50.0,
             },
+            proxy_protocol: None,
         },
         access: Access {
             default: Decision::Allow,
