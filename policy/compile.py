@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from policy import access, compiled, durations, gateways, routes
+from policy import access, compiled, durations, gateways, passthrough, routes
 from policy import limits as limiting
 from policy.defaults import base_of
 from policy.defaults import mesh as compile_mesh
@@ -22,7 +22,7 @@ from policy.documents.defaults import DefaultsSpec
 from policy.documents.faults import FaultSpec
 from policy.documents.gateway import GatewaySpec
 from policy.documents.limit import LimitSpec
-from policy.documents.route import RouteSpec
+from policy.documents.route import RouteSpec, RuleSpec
 from policy.documents.traffic import TrafficSpec
 from policy.records import DocumentStatus
 from policy.selection import Choice, Stored, select
@@ -163,6 +163,8 @@ class _Compiler:
         traffic = self.traffic_of(service)
         protocol = facts.protocol if facts else Protocol.HTTP
         requests = protocol is not Protocol.TCP
+        if requests:
+            traffic = replace(traffic, proxy_protocol=None)
         documents = self.documents.routes.get(service, ()) if requests else ()
         return compiled.Service(
             protocol=protocol.value,
@@ -185,16 +187,23 @@ class _Compiler:
 
     def gateway(self, name: str) -> compiled.Gateway:
         defaults = self.documents.defaults.get(MESH_NAMESPACE)
+        of_requests, passed_on = routes.of_gateway(
+            self.documents.edge_routes.get(name, ()),
+            traffic_of=self.traffic_of,
+            base_of=lambda namespace: base_of(self.settings, namespace).traffic,
+            is_tcp=self.is_tcp,
+        )
         return gateways.gateway(
             self.documents.gateways[name],
-            routes=routes.of_gateway(
-                self.documents.edge_routes.get(name, ()),
-                traffic_of=self.traffic_of,
-                base_of=lambda namespace: base_of(self.settings, namespace).traffic,
-            ),
+            routes=of_requests,
+            passthrough=passed_on,
             limits=limiting.limits(self.documents.edge_limits.get(name, ()), namespace=MESH_NAMESPACE),
             max_body=(defaults.gateway.max_body or 0) if defaults and defaults.gateway else 0,
         )
+
+    def is_tcp(self, service: ServiceName) -> bool:
+        facts = self.services.get(service)
+        return facts is not None and facts.protocol is Protocol.TCP
 
     def status(self, choice: Choice) -> DocumentStatus:
         closed = closed_by(choice)
@@ -239,6 +248,12 @@ class _Compiler:
     def _request_notes(self, document: Document, service: ServiceName) -> Iterable[Diagnostic]:
         """What looks at requests of a service that has none."""
         if self.services[service].protocol is not Protocol.TCP:
+            if isinstance(document.spec, TrafficSpec) and document.spec.proxy_protocol is not None:
+                detail = (
+                    f"{service} takes requests, many on a connection: x-forwarded-for says where each comes from, "
+                    "and only connections to a tcp service begin with a PROXY header"
+                )
+                yield document.diagnose("never_matches", detail, "spec", "proxy_protocol")
             return
         said = f"{service} is a tcp service: its bytes are no requests that"
         if isinstance(document.spec, RouteSpec):
@@ -265,6 +280,11 @@ class _Compiler:
 
     def _target_notes(self, document: Document, spec: RouteSpec) -> Iterable[Diagnostic]:
         for index, rule in enumerate(spec.rules):
+            passed_on = spec.gateway is not None and passthrough.is_passed_on(
+                rule, namespace=document.key.namespace, is_tcp=self.is_tcp
+            )
+            if passed_on:
+                yield from self._connection_notes(document, str(spec.gateway), index, rule)
             for place, target in enumerate(rule.to or ()):
                 service = ServiceName.parse(target.service, namespace=document.key.namespace)
                 facts = self._registered(service)
@@ -272,12 +292,26 @@ class _Compiler:
                 if facts is None:
                     yield document.diagnose("unknown_target", f"nobody has registered the service {service}", *path)
                     continue
-                if facts.protocol is Protocol.TCP:
+                if facts.protocol is Protocol.TCP and not passed_on:
                     said = f"{service} is a tcp service: no request can be sent to it"
                     yield document.diagnose("never_matches", said, *path)
                 for label in sorted(set(target.labels) - facts.label_keys):
                     said = f"no instance of {service} carries a label {label!r}"
                     yield document.diagnose("unknown_label", said, *path, "labels", label)
+
+    def _connection_notes(self, document: Document, name: str, index: int, rule: RuleSpec) -> Iterable[Diagnostic]:
+        """What a rule says that leads connections to tcp services, and that no connection has."""
+        gateway = self.documents.gateways.get(name)
+        path = ("spec", "rules", index)
+        if gateway is not None and not passthrough.takes_connections(gateway):
+            said = f"it leads to a tcp service, to which only a tls listener leads, and gateway {name!r} has none"
+            yield document.diagnose("never_matches", said, *path, "to")
+        if passthrough.looks_at_requests(rule):
+            said = "it leads to a tcp service, and there is nothing in a connection to match but its server name"
+            yield document.diagnose("never_matches", said, *path, "match")
+        for field_name in passthrough.without_effect(rule):
+            said = f"connections to a tcp service have no {field_name}: it has no effect"
+            yield document.diagnose("never_matches", said, *path, field_name)
 
     def _registered(self, service: ServiceName) -> ServiceFacts | None:
         facts = self.services.get(service)

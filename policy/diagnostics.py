@@ -176,8 +176,8 @@ CODES = _table(
     (
         "0309",
         "never_matches",
-        "A rule that looks at requests, about a tcp service: its bytes are no requests.",
-        "Name callers only, or take the rule away.",
+        "Something about requests, said of a tcp service: its bytes are none. Or about connections, said of requests.",
+        "Say of a tcp service who calls it and where connections lead; or take it away.",
     ),
     (
         "0310",

@@ -7,13 +7,19 @@ from policy.documents.gateway import GatewaySpec, ListenerSpec
 
 
 def gateway(
-    spec: GatewaySpec, *, routes: tuple[compiled.Route, ...], limits: tuple[compiled.Limit, ...], max_body: int
+    spec: GatewaySpec,
+    *,
+    routes: tuple[compiled.Route, ...],
+    passthrough: tuple[compiled.Route, ...],
+    limits: tuple[compiled.Limit, ...],
+    max_body: int,
 ) -> compiled.Gateway:
     """`compiled/gateway/<name>`, from its document, the Routes and Limits that name it, and Defaults."""
     return compiled.Gateway(
         hosts_with=dict(spec.hosts_with),
         listeners={listener.name: _listener(listener) for listener in spec.listeners},
         routes=routes,
+        passthrough=passthrough,
         trust_forwarded_from=tuple(spec.trust_forwarded_from),
         max_body=max_body,
         limits=limits,
@@ -31,4 +37,5 @@ def _listener(spec: ListenerSpec) -> compiled.GatewayListener:
             compiled.CertificateFiles(cert.cert_file, cert.key_file)
             for cert in (spec.tls.certificates if spec.tls else ())
         ),
+        proxy_protocol_from=tuple(spec.proxy_protocol.networks) if spec.proxy_protocol else (),
     )

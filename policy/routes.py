@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from policy import compiled
+from policy import compiled, passthrough
 from policy.documents.route import RouteSpec, RuleSpec
 from policy.documents.targets import resolve_service
 from policy.traffic import overlay_retry
@@ -35,29 +35,32 @@ def of_gateway(
     *,
     traffic_of: TrafficOf,
     base_of: Callable[[str], compiled.Traffic],
-) -> tuple[compiled.Route, ...]:
-    """The rules of one gateway from its documents (namespace, name, spec) in order of age.
+    is_tcp: passthrough.IsTcp,
+) -> tuple[tuple[compiled.Route, ...], tuple[compiled.Route, ...]]:
+    """The rules of one gateway from its documents (namespace, name, spec) in order of age: for requests, and for connections.
 
     A rule that leads to one service is timed and retried as that service's Traffic says; any other as Defaults say.
     """
     ranks = count()
-    routes = []
+    routes, passed_on = [], []
     for namespace, document, spec in documents:
         for index, rule in enumerate(spec.rules):
             places = targets(rule, namespace=namespace)
             traffic = traffic_of(next(iter(places))) if len(places) == 1 else base_of(namespace)
-            routes.append(
-                _route(
-                    f"{namespace}/{document}",
-                    index,
-                    rule,
-                    rank=next(ranks),
-                    namespace=namespace,
-                    traffic=traffic,
-                    hosts=() if "*" in (spec.hosts or ()) else tuple(spec.hosts or ()),
-                )
+            route = _route(
+                f"{namespace}/{document}",
+                index,
+                rule,
+                rank=next(ranks),
+                namespace=namespace,
+                traffic=traffic,
+                hosts=() if "*" in (spec.hosts or ()) else tuple(spec.hosts or ()),
             )
-    return tuple(routes)
+            if passthrough.is_passed_on(rule, namespace=namespace, is_tcp=is_tcp):
+                passed_on.append((rule, route))
+            else:
+                routes.append(route)
+    return tuple(routes), passthrough.stripped(passed_on)
 
 
 def targets(rule: RuleSpec, *, namespace: str) -> frozenset[ServiceName]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from policy import compiled
 from policy.documents.retry import RetrySpec
-from policy.documents.traffic import TrafficFields
+from policy.documents.traffic import TrafficFields, TrafficSpec
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -56,6 +56,7 @@ def overlay_traffic(
         timeout_ms=fields.timeout,
         idle_timeout_ms=fields.idle_timeout,
         stream_idle_ms=fields.stream_idle,
+        proxy_protocol=fields.proxy_protocol if isinstance(fields, TrafficSpec) else None,
         capacity=capacity
         and _overlay(
             base.capacity, connections=capacity.connections, pending=capacity.pending, requests=capacity.requests

@@ -10,6 +10,7 @@ from policy.documents.fields import Duration, Name, NotYet, Percentage, Spec, Wh
 from policy.documents.retry import RetrySpec
 
 Balance = Literal["p2c", "least_request", "round_robin", "random"]
+ProxyProtocol = Literal["v1", "v2"]
 _LATER = {
     "ring_hash": "use p2c, least_request, round_robin or random",
     "maglev": "use p2c, least_request, round_robin or random",
@@ -67,3 +68,5 @@ class TrafficSpec(TrafficFields):
 
     service: Name
     retry: RetrySpec | None = Field(default=None)
+    proxy_protocol: Annotated[ProxyProtocol, words(ProxyProtocol)] | None = None
+    """Only of tcp services: requests have fields that say where they come from."""

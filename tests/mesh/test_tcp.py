@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from proxy.ports import PortClaims
+from tests.gateway.files import issue
+from tests.mesh import passing
 from tests.mesh.mesh import WEFT, Mesh, eventually, request, running
-from tests.support import bytes_server
+from tests.support import bytes_server, tls_server
 from tests.support.programs import needed, own, unprivileged
 
 ACCESS = """\
@@ -162,6 +165,36 @@ def test_a_rule_that_looks_at_requests_of_a_tcp_service_says_that_it_matches_nob
         address = upstream(mesh, "plain", claims.claim(), caller="anyone")
         refused(address)
         mesh.wait(mesh.remove("access", "plain"))
+
+
+def test_tls_reaches_a_service_by_its_server_name_and_the_service_learns_whose_it_is(
+    mesh: Mesh, claims: PortClaims, tmp_path: Path
+) -> None:
+    files = issue(tmp_path, "db")
+    at, plain, told = claims.claim(), claims.claim(), claims.claim()
+    command = [sys.executable, str(Path(tls_server.__file__)), str(at), files.cert_file, files.key_file]
+    with served(mesh, "db", at, command):
+        http = mesh.gateway.rpartition(":")[2]
+        mesh.put("gateway", "edge", passing.GATEWAY.format(http=http, plain=plain, told=told), namespace="mesh")
+        mesh.wait(mesh.put("route", "db", passing.ROUTE))
+        assert eventually("the name leads to the application", lambda: passing.asked(plain, files), within=20) == b"\n"
+        with pytest.raises(ssl.SSLError) as unknown:
+            passing.asked(plain, files, name="other.example.com")
+        assert unknown.value.reason == "TLSV1_UNRECOGNIZED_NAME"
+
+        mesh.wait(mesh.put("access", "db", passing.ACCESS.format(caller="web")))
+        with pytest.raises(ssl.SSLError) as denied:
+            passing.asked(plain, files)
+        assert denied.value.reason == "TLSV1_ALERT_ACCESS_DENIED"
+        mesh.wait(mesh.put("access", "db", passing.ACCESS.format(caller="gateway:edge")))
+
+        mesh.wait(mesh.put("traffic", "db", passing.TRAFFIC))
+        line = b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443"
+        assert passing.asked(told, files, before=line + b"\r\n") == line + b"\n"
+        assert passing.asked(plain, files).startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
+        with pytest.raises(OSError):
+            passing.asked(told, files)
+        mesh.wait(mesh.remove("access", "db"))
 
 
 def test_redis_answers_through_the_mesh_and_pushes_to_subscribers(mesh: Mesh, claims: PortClaims) -> None:
