@@ -35,6 +35,9 @@ pub(crate) struct Config {
     /// Which requests it writes down.
     #[serde(default)]
     pub(crate) access_log: watch::Log,
+    /// Where it sends spans.
+    #[serde(default)]
+    pub(crate) traces: watch::Traces,
 }
 
 /// `[admin]`
@@ -119,6 +122,7 @@ impl Config {
             _ => {
                 config.bounds.check()?;
                 config.access_log.check()?;
+                config.traces.check()?;
                 Ok(config)
             }
         }

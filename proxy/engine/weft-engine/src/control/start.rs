@@ -102,7 +102,7 @@ async fn serve(config: &Config, command: Command) -> Result<(), StartError> {
 
     let empty = Arc::new(World::empty());
     let (news, mut heard) = mpsc::unbounded_channel();
-    let watch = start_watch(&config.access_log, &config.state_dir)
+    let watch = start_watch(&config.access_log, &config.traces, &config.state_dir)
         .map_err(|error| StartError::new("the watching thread", error))?;
     let shared = Shared {
         caps: Arc::default(),

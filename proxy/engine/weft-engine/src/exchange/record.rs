@@ -84,7 +84,8 @@ pub(super) fn record(
         path: scratch.request.path(),
     };
     let chance = || worker.rng.borrow_mut().random();
-    if let Some(wants) = worker.watcher.wants(failed, now, chance, &facts) {
+    let told = (failed, trace.is_some());
+    if let Some(wants) = worker.watcher.wants(told, now, chance, &facts) {
         tell(connection, worker, scratch, named.plan, (key, took), wants);
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn tell(
         instance: trail.member.map_or_else(String::new, instance),
         host: bounded(head.authority()),
         method: bounded(head.method_name()),
-        path: worker.watcher.path(head.target()),
+        path: worker.watcher.path(head.received_target(), head.target()),
         code: key.code,
         reason: key.reason,
         detail: trail.detail.to_string(),

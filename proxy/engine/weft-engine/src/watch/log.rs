@@ -120,19 +120,26 @@ impl Log {
         Ok(())
     }
 
-    /// What may be told of a target.
-    pub(super) fn redacted(&self, target: &[u8]) -> String {
-        let (path, query) = match target.iter().position(|byte| *byte == b'?') {
-            Some(at) => (&target[..at], Some(&target[at + 1..])),
-            None => (target, None),
+    /// What may be told of a target: as it came, unless that, or what it became, is a secret.
+    pub(super) fn redacted(&self, received: &[u8], target: &[u8]) -> String {
+        // An absolute form names the host again.
+        let came = if received.starts_with(b"/") {
+            received
+        } else {
+            target
         };
-        let secret = self
-            .redact
-            .iter()
-            .find(|prefix| path.starts_with(prefix.as_bytes()));
-        if let Some(prefix) = secret {
+        let secret = |prefix: &&String| {
+            [came, target]
+                .iter()
+                .any(|path| path.starts_with(prefix.as_bytes()))
+        };
+        if let Some(prefix) = self.redact.iter().find(secret) {
             return format!("{prefix}[redacted]");
         }
+        let (path, query) = match came.iter().position(|byte| *byte == b'?') {
+            Some(at) => (&came[..at], Some(&came[at + 1..])),
+            None => (came, None),
+        };
         let mut told = bounded(path);
         match (self.query, query) {
             (Query::Off, _) | (_, None) => {}
@@ -322,7 +329,7 @@ mod tests {
                 redact: vec!["/invite/".to_owned()],
                 ..Log::default()
             };
-            log.redacted(target)
+            log.redacted(target, target)
         };
         assert_eq!(told(Query::Off, b"/a?token=1"), "/a");
         assert_eq!(told(Query::Names, b"/a?token=1&x"), "/a?token&x");

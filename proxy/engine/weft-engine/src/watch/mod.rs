@@ -2,8 +2,10 @@
 //! whether anybody listens, and hands a record to a thread of its own ([`thread`]) over a bounded queue; what does not fit is
 //! dropped and counted, never waited for.
 
+mod export;
 mod filter;
 mod log;
+mod otlp;
 mod record;
 mod tap;
 mod thread;
@@ -15,6 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+pub(crate) use export::Traces;
 pub(crate) use filter::{Facts, Filter};
 pub(crate) use log::{Log, Mode};
 pub(crate) use record::{Missed, Record, Trace, bounded};
@@ -29,13 +32,15 @@ const QUEUE: usize = 4_096;
 /// So many taps at once.
 const MOST_TAPS: usize = 16;
 
-/// So many records a second a worker makes for taps.
+/// So many records a second a worker makes for taps, and for spans.
 const MOST_TAPPED: u32 = 2_000;
+const MOST_SPANS: u32 = 2_000;
 
 const FAILURES: u64 = 1;
 const ALL: u64 = 2;
 const TAPS: u64 = 4;
-const EPOCH: u64 = 8;
+const SPANS: u64 = 8;
+const EPOCH: u64 = 16;
 
 /// Who listens; shared by everyone.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub(crate) struct Watch {
     taps: Mutex<Arc<Vec<Arc<Tap>>>>,
     queue: SyncSender<Told>,
     log: Log,
+    /// The share of new traces that are recorded; `None`: no span is made.
+    ratio: Option<f64>,
     /// What came of it.
     pub(crate) counts: Counts,
 }
@@ -58,12 +65,16 @@ pub(crate) struct Counts {
     pub(crate) dropped: AtomicU64,
     pub(crate) tapped: AtomicU64,
     pub(crate) tap_dropped: AtomicU64,
+    pub(crate) spans_exported: AtomicU64,
+    pub(crate) spans_dropped: AtomicU64,
+    pub(crate) spans_failed: AtomicU64,
 }
 
 /// For whom a record is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wants {
     log: bool,
+    span: bool,
     /// A bit for each tap.
     taps: u32,
 }
@@ -76,6 +87,7 @@ pub(crate) struct Watcher {
     taps: RefCell<Arc<Vec<Arc<Tap>>>>,
     failures: Pace,
     tapped: Pace,
+    spans: Pace,
 }
 
 /// So many in each second.
@@ -89,14 +101,15 @@ struct Pace {
 
 impl Watch {
     /// As configured; told to the other end of the queue.
-    fn new(log: Log, queue: SyncSender<Told>) -> Self {
-        let word = match log.mode {
+    fn new(log: Log, traces: &Traces, queue: SyncSender<Told>) -> Self {
+        let logs = match log.mode {
             Mode::Off => 0,
             Mode::Failures => FAILURES,
             Mode::All => FAILURES | ALL,
         };
         Self {
-            word: AtomicU64::new(word),
+            word: AtomicU64::new(logs | if traces.endpoint.is_some() { SPANS } else { 0 }),
+            ratio: traces.endpoint.is_some().then_some(traces.sample),
             taps: Mutex::default(),
             queue,
             log,
@@ -144,6 +157,7 @@ impl Watch {
     /// What is counted, as metric, its labels and what it means.
     pub(crate) fn counted(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
         let counts = &self.counts;
+        let spans = "Spans: taken by the collector, lost because it was behind, or not taken.";
         let log = "Lines of the access log: written, held back in a storm of failures, or lost.";
         let tap = "Records for taps: handed over, or lost because the reader was slow.";
         let one = |name, labels, help, count: &AtomicU64| (name, labels, help, count.load(Relaxed));
@@ -179,6 +193,24 @@ impl Watch {
                 &counts.tap_dropped,
             ),
             one(
+                "weft_spans_total",
+                "outcome=\"exported\"",
+                spans,
+                &counts.spans_exported,
+            ),
+            one(
+                "weft_spans_total",
+                "outcome=\"dropped\"",
+                spans,
+                &counts.spans_dropped,
+            ),
+            one(
+                "weft_spans_total",
+                "outcome=\"failed\"",
+                spans,
+                &counts.spans_failed,
+            ),
+            one(
                 "weft_records_dropped_total",
                 "",
                 "Records lost because the thread that takes them was behind.",
@@ -199,20 +231,22 @@ impl Watcher {
             taps: RefCell::default(),
             failures: Pace::default(),
             tapped: Pace::default(),
+            spans: Pace::default(),
         }
     }
 
-    /// Whether anybody wants to hear of this request; `facts` are looked at only where a tap does. `now` is its end, `chance`
+    /// Whether anybody wants to hear of this request; `sampled` is whether its trace is recorded, and `facts` are looked at only where a tap does. `now` is its end, `chance`
     /// a number from 0 to 1.
     pub(crate) fn wants(
         &self,
-        failed: bool,
+        (failed, sampled): (bool, bool),
         now: Instant,
         chance: impl FnOnce() -> f64,
         facts: &Facts<'_>,
     ) -> Option<Wants> {
         let word = self.watch.word.load(Relaxed);
-        if word & (ALL | TAPS) == 0 && (word & FAILURES == 0 || !failed) {
+        let always = word & (ALL | TAPS) != 0;
+        if !(always || failed && word & FAILURES != 0 || (failed || sampled) && word & SPANS != 0) {
             return None;
         }
         let mut wants = Wants::default();
@@ -225,6 +259,12 @@ impl Watcher {
             }
         } else if word & ALL != 0 {
             wants.log = chance < log.sample;
+        }
+        if word & SPANS != 0 && (failed || sampled) {
+            wants.span = self.spans.admits(now, MOST_SPANS);
+            if !wants.span {
+                self.watch.counts.spans_dropped.fetch_add(1, Relaxed);
+            }
         }
         if word & TAPS != 0 {
             wants.taps = self.tapped_by(word, chance, facts);
@@ -254,12 +294,12 @@ impl Watcher {
 
     /// The share of new traces that are recorded; `None`: nobody here records any, so that others decide.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        None
+        self.watch.ratio
     }
 
-    /// What may be told of a path.
-    pub(crate) fn path(&self, target: &[u8]) -> String {
-        self.watch.log.redacted(target)
+    /// What may be told of a target, as it came and as it went on.
+    pub(crate) fn path(&self, received: &[u8], target: &[u8]) -> String {
+        self.watch.log.redacted(received, target)
     }
 
     /// Names of fields that a tap which wants this record asked for.

@@ -26,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) instance: String,
     pub(crate) host: String,
     pub(crate) method: String,
-    /// As it went on, without what is not to be told.
+    /// As it came, without what is not to be told.
     pub(crate) path: String,
     pub(crate) code: u16,
     pub(crate) reason: Option<Reason>,

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::Sender;
+
 use super::log::Files;
 use super::record::{LineFormat, note};
-use super::{Log, QUEUE, Record, Tap, Wants, Watch};
+use super::{Log, QUEUE, Record, Tap, Traces, Wants, Watch, export};
 
 /// A record, and for whom it is.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ const TICK: Duration = Duration::from_secs(1);
 struct Taker {
     watch: Arc<Watch>,
     files: Files,
+    spans: Option<Sender<Box<Record>>>,
     line: String,
     /// Failures logged in this second, and since when it is.
     logged: (u32, Instant),
@@ -35,9 +38,9 @@ struct Taker {
 }
 
 /// Starts it. It ends with the process.
-pub(crate) fn start(log: &Log, state_dir: &Path) -> io::Result<Arc<Watch>> {
+pub(crate) fn start(log: &Log, traces: &Traces, state_dir: &Path) -> io::Result<Arc<Watch>> {
     let (queue, inbox) = sync_channel(QUEUE);
-    let watch = Arc::new(Watch::new(log.clone(), queue));
+    let watch = Arc::new(Watch::new(log.clone(), traces, queue));
     let path = log
         .path
         .clone()
@@ -45,6 +48,7 @@ pub(crate) fn start(log: &Log, state_dir: &Path) -> io::Result<Arc<Watch>> {
     let taker = Taker {
         watch: Arc::clone(&watch),
         files: Files::new(path, log),
+        spans: export::start(traces, &watch)?,
         line: String::new(),
         logged: (0, Instant::now()),
         told: 0,
@@ -98,8 +102,20 @@ impl Taker {
             }
             self.note_failure(written, 1);
         }
-        let Some(taps) = taps else { return };
-        if !logs || format != LineFormat::Json || !record.fields.is_empty() {
+        if let Some(taps) = taps {
+            self.tap(&record, &wants, &taps, logs);
+        }
+        if wants.span
+            && let Some(spans) = &self.spans
+            && spans.try_send(record).is_err()
+        {
+            self.watch.counts.spans_dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn tap(&mut self, record: &Record, wants: &Wants, taps: &[Arc<Tap>], logged: bool) {
+        let written = logged && self.watch.log.format == LineFormat::Json;
+        if !written {
             self.line.clear();
             record.write(&mut self.line, LineFormat::Json);
         }
