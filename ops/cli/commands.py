@@ -29,6 +29,7 @@ COMMANDS = {
     "token": Command("ops.cli.identity:token", "Make tokens with which hosts join."),
     "ca": Command("ops.cli.identity:ca", "Make certificate authorities, sign, rotate roots, revoke."),
     "host": Command("ops.cli.roots:host", "Take hosts out of the mesh."),
+    "adopt": Command("ops.cli.adopt:adopt", "Let a stopped host or controller belong to another mesh."),
     "agent": Command("ops.cli.daemons:agent", "Run a host's agent."),
     "gateway": Command("ops.cli.daemons:gateway", "Run a gateway's agent."),
     "controller": Command("ops.cli.daemons:controller", "Run a controller."),
