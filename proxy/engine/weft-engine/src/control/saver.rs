@@ -1,10 +1,11 @@
-//! The thread that writes: always the newest world, at most ten times a second, and never in anybody's way.
+//! The thread that writes: always the newest world, at most ten times a second, and never in anybody's way: where a write takes
+//! long, it pauses four times as long.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -14,6 +15,9 @@ use crate::world::World;
 
 /// A burst of changes is written once.
 const GATHER: Duration = Duration::from_millis(100);
+
+/// No state on disk is older than that and a write.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// After a failure the same is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,15 +48,21 @@ pub(crate) fn start(
         .name("saver".to_owned())
         .spawn(move || {
             while let Ok(changed) = look.has_changed() {
+                let mut pause = GATHER;
                 if changed {
+                    let begun = Instant::now();
                     let world = look.borrow_and_update().clone();
                     if world.generation > 0
                         && let Err(error) = disk.save(&Saved::of(&world))
                     {
                         tracing::error!(%error, "the snapshot cannot be written to disk");
+                        if told.load(Relaxed) {
+                            return;
+                        }
                         look.mark_changed();
                         std::thread::sleep(AGAIN);
                     }
+                    pause = (begun.elapsed() * 4).clamp(GATHER, LONGEST_PAUSE);
                 } else if told.load(Relaxed) {
                     if !died.load(Relaxed) {
                         disk.end();
@@ -60,7 +70,9 @@ pub(crate) fn start(
                     return;
                 }
                 disk.settle();
-                std::thread::park_timeout(GATHER);
+                if !told.load(Relaxed) {
+                    std::thread::park_timeout(pause);
+                }
             }
         })?;
     Ok(Saver {

