@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from proxy.ports import PortClaims
 from tests.mesh.conftest import SOAK
 from tests.mesh.load import Load
 from tests.mesh.mesh import Mesh, eventually, running
+from tests.mesh.test_tcp import command, greeted, served, upstream
 
 REPLACEMENTS = 5 if SOAK else 1
 
@@ -62,7 +66,28 @@ def test_a_root_replaces_another_under_load_though_the_controller_dies_meanwhile
     steady.check(at_least=500)
 
 
-def test_a_revoked_certificate_is_replaced_by_another(mesh: Mesh) -> None:
+def test_a_tunnel_outlives_its_engine_and_ends_within_a_second_of_its_certificate_revoked(mesh: Mesh) -> None:
+    identity = "spiffe://dev.weft/ns/default/dc/local/svc/teller"
+    with PortClaims() as claims:
+        port = claims.claim()
+        with (
+            served(mesh, "till", port, command(port)),
+            greeted(upstream(mesh, "till", claims.claim(), caller="teller")) as tunnel,
+        ):
+            assert mesh.weft("engine", "replace").returncode == 0
+            tunnel.sendall(b"still here\n")
+            assert tunnel.recv(64) == b"still here\n"
+            before = certificate(mesh, identity)
+            assert before
+            mesh.etcdctl("put", f"/weft/pki/revoked/{before}", "{}")
+            began = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                assert tunnel.recv(64) == b""
+            assert time.monotonic() - began < 1.0
+    eventually("another certificate is served", lambda: certificate(mesh, identity) not in (before, ""), within=10)
+
+
+def test_what_is_revoked_by_a_command_is_asked_for_anew(mesh: Mesh) -> None:
     identity = "spiffe://dev.weft/ns/default/dc/local/svc/web"
     before = certificate(mesh, identity)
     done = mesh.weft("ca", "revoke", identity)
