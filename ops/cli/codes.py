@@ -88,6 +88,8 @@ CODES = {
         Code("invalid_target", 4, "Not a service or caller.", "Write web, shop/web, shop/*, * or gateway:edge."),
         Code("invalid_regex", 4, "Not a regular expression for all parts.", "Avoid look-around and back-references."),
         Code("invalid_percentage", 2, "Not a share.", "Write 0% to 100%."),
+        Code("invalid_rate", 2, "Not a rate.", "Write a number and a unit of time: 50/s, 100/m."),
+        Code("invalid_moment", 2, "Not a moment.", "Write it as in 2027-01-15T18:00:00Z."),
         Code("invalid_size", 2, "Not a number of bytes.", "Write a number and a unit: 64kB, 10MB, 1MiB."),
         Code("invalid_etcd_config", 2, "No client of etcd can be made of this.", "Correct the setting named."),
         Code("invalid_transaction", 70, "A transaction that no store takes.", "Report it."),

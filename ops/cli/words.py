@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from ops.cli.codes import Fault
 from registry.names import DEFAULT_NAMESPACE, MESH_NAMESPACE, check_name
 
-KINDS = {"routes": "route", "traffic": "traffic", "access": "access", "gateways": "gateway", "defaults": "defaults"}
+KINDS = {
+    "routes": "route",
+    "traffic": "traffic",
+    "access": "access",
+    "limits": "limit",
+    "faults": "fault",
+    "gateways": "gateway",
+    "defaults": "defaults",
+}
 LISTED = ("services", "instances", "hosts", "certificates", "documents", *KINDS)
 _SINGULAR = {"services": "service", "instances": "instance", "hosts": "host", "certificates": "certificate"}
 _WORDS = {
