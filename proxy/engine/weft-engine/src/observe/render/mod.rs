@@ -255,6 +255,7 @@ fn help(metric: &str) -> &'static str {
             "Connections that did not begin with a PROXY header as they must, and why."
         }
         "weft_accept_failures_total" => "Connections that could not be accepted.",
+        "weft_accept_waits_total" => "Connections that waited until another one ended.",
         _ => "Times that it happened.",
     }
 }
