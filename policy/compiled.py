@@ -128,6 +128,8 @@ class Retry:
     undelivered: bool = True
     reset: bool = True
     statuses: tuple[int, ...] = ()
+    grpc_statuses: tuple[int, ...] = ()
+    """Codes that an answer of gRPC without a body may say, whatever the method."""
     methods: tuple[str, ...] = ()
     per_try_timeout_ms: int = 0
     backoff_base_ms: int = 25

@@ -33,6 +33,7 @@ def overlay_retry(base: compiled.Retry, spec: RetrySpec | None) -> compiled.Retr
         undelivered=None if spec.retry_on is None else "undelivered" in spec.retry_on,
         reset=None if spec.retry_on is None else "reset" in spec.retry_on,
         statuses=spec.statuses,
+        grpc_statuses=spec.grpc_statuses,
         methods=None if spec.methods is None else tuple(sorted(set(spec.methods))),
         per_try_timeout_ms=spec.per_try_timeout,
         backoff_base_ms=spec.backoff.base if spec.backoff else None,

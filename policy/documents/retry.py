@@ -10,20 +10,19 @@ from policy.documents.fields import Duration, Method, Spec, fault, text_of
 
 CLASSES = {"retriable-4xx": (409, 425), "gateway-error": (502, 503, 504)}
 DELIVERY = ("undelivered", "reset")
-GRPC = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")
+GRPC = {"cancelled": 1, "deadline-exceeded": 4, "resource-exhausted": 8, "internal": 13, "unavailable": 14}
+"""Codes of gRPC by their names, <https://grpc.io/docs/guides/status-codes/>: those after which a call may work again."""
 
 
 def _condition(value: object) -> str:
     text = text_of(value)
-    if text in DELIVERY or text in CLASSES:
+    if text in DELIVERY or text in CLASSES or text in GRPC:
         return text
-    if text in GRPC:
-        raise fault("field_not_enforced", f"the gRPC code {text!r} is not enforced by any engine yet: remove it")
     if len(text) == 3 and text.isascii() and text.isdigit() and 400 <= int(text) <= 599:
         return text
     raise fault(
         "unknown_word",
-        f'{text!r} is no reason to retry: write {", ".join((*DELIVERY, *CLASSES))} or a status such as "503"',
+        f'{text!r} is no reason to retry: write {", ".join((*DELIVERY, *CLASSES, *GRPC))} or a status such as "503"',
     )
 
 
@@ -50,3 +49,10 @@ class RetrySpec(Spec):
             return None
         named = {int(text) for text in self.retry_on if text.isdigit()}
         return tuple(sorted(named.union(*(CLASSES[text] for text in self.retry_on if text in CLASSES))))
+
+    @property
+    def grpc_statuses(self) -> tuple[int, ...] | None:
+        """The codes of gRPC that `retry_on` names, in order; None where nothing is said."""
+        if self.retry_on is None:
+            return None
+        return tuple(sorted({GRPC[text] for text in self.retry_on if text in GRPC}))

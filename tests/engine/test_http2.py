@@ -53,3 +53,21 @@ def test_http2_without_tls_is_for_applications_only(mesh: Mesh) -> None:
     for door in (mesh.gateway(), mesh.inbound()):
         (response,) = ask(door, http2.PREFACE)
         assert response.status == 400
+
+
+def test_connect_is_refused_and_so_is_its_extension(mesh: Mesh) -> None:
+    tunnel = http2.fields([(":method", "CONNECT"), (":authority", "api.test:443")])
+    extended = http2.request("/", method="CONNECT") + http2.fields([])
+    with http2.connected(mesh.outbound().port) as client:
+        assert 8 not in _settings(client.until(http2.SETTINGS).payload)
+        client.send(http2.headers(1, tunnel, ended=False))
+        assert client.until(http2.HEADERS, 1)
+        client.send(http2.headers(3, http2.fields([(":protocol", "websocket")]) + extended, ended=False))
+        assert client.until(http2.RST_STREAM, 3)
+        client.send(http2.headers(5, http2.request("/")))
+        assert client.until(http2.HEADERS, 5)
+    assert [request.method for request in mesh.api.requests] == [b"GET"]
+
+
+def _settings(payload: bytes) -> set[int]:
+    return {int.from_bytes(payload[at : at + 2]) for at in range(0, len(payload), 6)}

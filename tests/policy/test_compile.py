@@ -16,7 +16,7 @@ EVERYTHING = """{service: api, rules: [{
   name: all,
   match: [{path: {prefix: /a}, methods: [GET], headers: {X-A: b, c: {regex: d+}, e: {present: true}}, from: [web, other/*]}],
   to: [{service: api, labels: {version: v1}, weight: 9}, other/api], on_empty: fail,
-  timeout: 2s, retry: {max: 2, retry_on: [reset, gateway-error, "429"], methods: [POST], per_try_timeout: 1s, backoff: {base: 5ms, max: 50ms}},
+  timeout: 2s, retry: {max: 2, retry_on: [reset, gateway-error, "429", unavailable, resource-exhausted], methods: [POST], per_try_timeout: 1s, backoff: {base: 5ms, max: 50ms}},
   request_headers: {set: {X-B: c}, add: {x-c: d}, remove: [Cookie]}, response_headers: {remove: [server]},
   rewrite: {path_prefix: /b, host: b.c}, allow_encoded_slash: true}]}"""
 
@@ -61,6 +61,7 @@ def test_a_rule_compiles_to_everything_it_says() -> None:
                 undelivered=False,
                 reset=True,
                 statuses=(429, 502, 503, 504),
+                grpc_statuses=(8, 14),
                 methods=("POST",),
                 per_try_timeout_ms=1_000,
                 backoff_base_ms=5,

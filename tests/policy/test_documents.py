@@ -100,7 +100,7 @@ def test_a_gateway_can_be_written(spec: str) -> None:
         ("Route", "{service: api, rules: [{retry: {max: 11}}]}", [("out_of_range", "spec.rules[0].retry.max")]),
         ("Route", "{service: api, rules: [{retry: {max: '1'}}]}", [("wrong_type", "spec.rules[0].retry.max")]),
         ("Route", "{service: api, rules: [{retry: {retry_on: [503]}}]}", [("quote_it", "spec.rules[0].retry.retry_on[0]")]),
-        ("Route", "{service: api, rules: [{retry: {retry_on: [unavailable]}}]}", [("field_not_enforced", "spec.rules[0].retry.retry_on[0]")]),
+        ("Route", "{service: api, rules: [{retry: {retry_on: [not-found]}}]}", [("unknown_word", "spec.rules[0].retry.retry_on[0]")]),
         ("Route", "{service: api, rules: [{retry: {retry_on: [sometimes]}}]}", [("unknown_word", "spec.rules[0].retry.retry_on[0]")]),
         ("Route", "{service: api, rules: [{request_headers: {set: {host: a}}}]}", [("reserved_header", "spec.rules[0].request_headers.set.host")]),
         ("Route", "{service: api, rules: [{request_headers: {set: {x-weft-caller: a}}}]}",

@@ -62,11 +62,13 @@ class EngineProcess:
         threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads)
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric's series."""
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric's series, those with a label only."""
         with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=20) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.split(r"[{ ]", line)[0] == name)
+        return sum(
+            float(line.rsplit(" ", 1)[1]) for line in lines if re.split(r"[{ ]", line)[0] == name and label in line
+        )
 
     def start(self) -> None:
         """Start it, without waiting."""

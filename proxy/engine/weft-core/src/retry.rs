@@ -23,6 +23,7 @@ pub struct Policy {
     undelivered: bool,
     reset: bool,
     statuses: Box<[u16]>,
+    grpc_statuses: Box<[u8]>,
     methods: Box<[Box<str>]>,
     per_try: Duration,
     base: Duration,
@@ -61,6 +62,8 @@ pub enum Failure {
     Peer(Reason),
     /// The application answered with this status.
     Status(u16),
+    /// The application answered with this code of gRPC, and nothing else.
+    Grpc(u8),
 }
 
 /// What to do.
@@ -94,6 +97,7 @@ enum Delivery {
     Nothing,
     Unknown,
     Answered(u16),
+    AnsweredGrpc(u8),
 }
 
 // === impl Policy ===
@@ -106,6 +110,7 @@ impl Policy {
             undelivered: retry.undelivered,
             reset: retry.reset,
             statuses: retry.statuses.as_slice().into(),
+            grpc_statuses: retry.grpc_statuses.as_slice().into(),
             methods: retry
                 .methods
                 .iter()
@@ -132,6 +137,8 @@ impl Policy {
             Delivery::Answered(status) => {
                 (self.statuses.contains(&status), self.may_repeat(method))
             }
+            // Every call is a POST: whoever names a code says that a call that ends so may be repeated.
+            Delivery::AnsweredGrpc(code) => (self.grpc_statuses.contains(&code), true),
         };
         let stale = attempt.reused && matches!(failure, Failure::Reset | Failure::GoAway);
         if !named && !stale {
@@ -154,7 +161,8 @@ impl Policy {
 
     /// Whether it is worth while to keep the request's body: some failure after sending could be tried again.
     pub fn may_need_body(&self) -> bool {
-        self.max > 0 && (self.undelivered || self.reset || !self.statuses.is_empty())
+        let answers = !self.statuses.is_empty() || !self.grpc_statuses.is_empty();
+        self.max > 0 && (self.undelivered || self.reset || answers)
     }
 
     /// Whether this answer's head must be judged before it is forwarded.
@@ -215,6 +223,7 @@ impl Failure {
             Failure::Peer(Reason::Reset) => Delivery::Unknown,
             Failure::Peer(reason) => Delivery::Answered(reason.status()),
             Failure::Status(status) => Delivery::Answered(status),
+            Failure::Grpc(code) => Delivery::AnsweredGrpc(code),
         }
     }
 
@@ -245,6 +254,8 @@ impl Failure {
                     | Reason::Internal
             ),
             Failure::Status(status) => status >= 500,
+            // As 5xx would be: unknown, deadline exceeded, internal, unavailable, data loss.
+            Failure::Grpc(code) => matches!(code, 2 | 4 | 13..=15),
         }
     }
 }

@@ -326,6 +326,9 @@ pub struct Retry {
     pub reset: bool,
     /// Statuses that count as failures to be tried again, for idempotent methods.
     pub statuses: Vec<u16>,
+    /// Codes of gRPC that do, in an answer that is all head, whatever the method.
+    #[serde(default)]
+    pub grpc_statuses: Vec<u8>,
     /// Methods that may be repeated besides GET, HEAD, OPTIONS, PUT, DELETE and TRACE.
     pub methods: Vec<String>,
     /// Of one try; 0: derived so that all tries fit the timeout.

@@ -19,11 +19,40 @@ fn rule() -> Retry {
         undelivered: true,
         reset: true,
         statuses: vec![503],
+        grpc_statuses: vec![14],
         methods: vec!["PATCH".to_owned()],
         per_try_timeout_ms: 0,
         backoff_base_ms: 25,
         backoff_max_ms: 250,
     }
+}
+
+#[test]
+fn a_code_of_grpc_that_is_named_is_tried_again_whatever_the_method() {
+    let policy = Policy::new(&rule());
+    let again = policy.judge("POST", SENT, Failure::Grpc(14), 0);
+    assert_eq!(again, Verdict::Again);
+    for (failure, attempt, retries, stop) in [
+        (Failure::Grpc(5), SENT, 0, Stop::NotNamed),
+        (Failure::Status(503), SENT, 0, Stop::NotIdempotent),
+        (Failure::Grpc(14), SENT, 1, Stop::Exhausted),
+        (
+            Failure::Grpc(14),
+            Attempt {
+                replayable: false,
+                ..SENT
+            },
+            0,
+            Stop::NotReplayable,
+        ),
+    ] {
+        let verdict = policy.judge("POST", attempt, failure, retries);
+        assert_eq!(verdict, Verdict::Stop(stop), "{failure:?}");
+    }
+    let counted: Vec<u8> = (1..=16)
+        .filter(|code| Failure::Grpc(*code).counts())
+        .collect();
+    assert_eq!(counted, [2, 4, 13, 14, 15]);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn route(rank: u32, hosts: &[&str], matches: Vec<Match>) -> Route {
             undelivered: false,
             reset: false,
             statuses: vec![],
+            grpc_statuses: vec![],
             methods: vec![],
             per_try_timeout_ms: 0,
             backoff_base_ms: 0,

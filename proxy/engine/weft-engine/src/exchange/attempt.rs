@@ -30,6 +30,8 @@ pub(super) struct Patience {
     pub(super) head: Duration,
     /// Between two moves of the body.
     pub(super) stream: Duration,
+    /// No longer than to that moment.
+    pub(super) until: Option<Instant>,
 }
 
 /// Why there is no response head.
@@ -59,7 +61,8 @@ pub(super) async fn attempt(
     }
     let mut broken = false;
     let mut armed = upload.done;
-    connection.bound(upstream.ends());
+    let ends = upstream.ends().into_iter().chain(patience.until).min();
+    connection.bound(ends);
     connection.deadline.set(
         Instant::now()
             + if armed.is_some() {

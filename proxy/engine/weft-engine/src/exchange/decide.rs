@@ -12,9 +12,10 @@ use weft_core::path::{Place as PathPlace, admit, admit_encoded};
 use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
 use weft_core::route::{Chosen, Part, Request, host_of, serves_host};
-use weft_http1::{FieldId, Framing, RequestHead};
+use weft_http1::{Framing, RequestHead};
 use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol, Protocol};
 
+use super::deadline::patience;
 use super::fields::Seen;
 use super::follow::{Chooser, ambiguous, redirect, retarget, text};
 use super::restrain::{Restrained, Restraint, at_edge, at_service};
@@ -155,6 +156,7 @@ fn outbound(
         looked: rules.looks_at_path,
         max_body: 0,
         places: Places::default(),
+        patience: patience(head),
     };
     choice.follow(head, rule, part, service.cluster.label, "http")
 }
@@ -254,7 +256,7 @@ fn inbound(ask: &Ask<'_>, head: &mut RequestHead) -> Decision {
         plan: Ok(match answer {
             Some(said) => Plan::Answer(said),
             None => Plan::Forward(Forward {
-                timeout: callers_patience(head).unwrap_or(rule.timeout),
+                timeout: patience(head).unwrap_or(rule.timeout),
                 rule,
                 cluster: Arc::clone(cluster),
                 way: Way::Here { member },
@@ -335,6 +337,7 @@ fn public(
         looked,
         max_body: gateway.max_body,
         places,
+        patience: None,
     };
     choice.follow(head, rule, chosen.part, Label::NONE, scheme(port))
 }
@@ -388,19 +391,6 @@ impl IntoOwnedIfNeeded for std::borrow::Cow<'_, str> {
             Self::Owned(changed) => Some(changed),
         }
     }
-}
-
-/// How long the calling engine waits for the head.
-fn callers_patience(head: &RequestHead) -> Option<Duration> {
-    if !head.fields().has(FieldId::Weft) {
-        return None;
-    }
-    let value = head.fields().joined(super::request::TIMEOUT)?;
-    std::str::from_utf8(&value)
-        .ok()?
-        .parse()
-        .ok()
-        .map(Duration::from_millis)
 }
 
 fn elsewhere(scheme: &str, host: &str, port: u16, target: &str) -> String {

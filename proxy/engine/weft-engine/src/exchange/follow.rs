@@ -24,6 +24,8 @@ pub(super) struct Chooser<'a> {
     pub(super) max_body: u64,
     /// Under the limits of a gateway.
     pub(super) places: Places,
+    /// How long the caller says it waits, if it is believed.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Chooser<'_> {
@@ -119,7 +121,9 @@ impl Chooser<'_> {
             rule: Arc::clone(rule),
             cluster: Arc::clone(cluster),
             way: self.way(cluster, target.subset),
-            timeout: rule.timeout,
+            timeout: self
+                .patience
+                .map_or(rule.timeout, |own| own.min(rule.timeout)),
             host: rewrite.host.as_deref().map(Box::from),
             max_body: self.max_body,
             places: places.and(restrained.places),

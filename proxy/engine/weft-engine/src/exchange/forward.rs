@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use weft_core::balance::Pick;
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::{Stop, Verdict};
-use weft_http1::Framing;
+use weft_http1::{FieldId, Framing};
 
 use self::prepare::prepare_request;
 use super::attempt::Upload;
 use super::decide::{Forward, Way};
 use super::failed::Failed;
-use super::{End, answer};
+use super::{End, answer, deadline};
 use crate::h1::{Answer, Connection, Scratch};
 use crate::observe::Event;
 use crate::relay::Relay;
@@ -56,9 +56,15 @@ pub(super) async fn forward(
     if scratch.request.framing() == Framing::None {
         upload.done = Some(started);
     }
+    let deadline = deadline::of_call(&scratch.request, started);
+    if deadline.is_some() {
+        // What is left of it is said anew in every try.
+        scratch.request.fields_mut().drop_id(FieldId::GrpcTimeout);
+    }
     let mut tries = Tries {
         worker,
         plan,
+        deadline,
         upload,
         failed: Vec::new(),
         retries: 0,
@@ -74,6 +80,8 @@ pub(super) async fn forward(
 struct Tries<'a> {
     worker: &'a Worker,
     plan: &'a Forward,
+    /// When the call is over for its caller.
+    deadline: Option<Instant>,
     upload: Upload,
     failed: Vec<usize>,
     retries: u32,
@@ -88,6 +96,9 @@ impl Tries<'_> {
     async fn run(&mut self, connection: &mut Connection, scratch: &mut Scratch) -> End {
         let mut fresh = false;
         loop {
+            if self.left().is_some_and(|left| left.is_zero()) {
+                return self.give_up(connection, scratch, self.too_late()).await;
+            }
             let place = match self.place() {
                 Ok(place) => place,
                 Err(error) => return self.give_up(connection, scratch, error).await,
@@ -192,6 +203,8 @@ impl Tries<'_> {
         scratch: &mut Scratch,
         error: Error,
     ) -> End {
+        let late = self.left().is_some_and(|left| left.is_zero());
+        let error = if late { self.too_late() } else { error };
         tracing::debug!(service = %self.plan.cluster.name, %error, "a request failed");
         scratch.trail.detail.clone_from(&error.detail);
         answer(connection, self.worker, scratch, &Answer::from(&error)).await
@@ -202,7 +215,24 @@ impl Tries<'_> {
             .upload
             .done
             .map_or(Duration::ZERO, |done| done.elapsed());
-        self.plan.timeout.saturating_sub(spent)
+        let remaining = self.plan.timeout.saturating_sub(spent);
+        self.left().map_or(remaining, |left| left.min(remaining))
+    }
+
+    /// What is left of the time of a call that has a deadline.
+    fn left(&self) -> Option<Duration> {
+        let deadline = self.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn too_late(&self) -> Error {
+        Error::new(
+            Reason::RequestTimeout,
+            format!(
+                "{} did not answer by the caller's deadline",
+                self.plan.cluster.name
+            ),
+        )
     }
 }
 

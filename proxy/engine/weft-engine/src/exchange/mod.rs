@@ -1,6 +1,7 @@
 //! One request: decide, try, pump, record.
 
 mod attempt;
+mod deadline;
 mod decide;
 mod failed;
 mod fields;

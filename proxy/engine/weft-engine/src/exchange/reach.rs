@@ -115,7 +115,7 @@ async fn share(
         opened.life,
         state,
         opened.permit,
-        Arc::clone(&worker.bounds),
+        (worker, address),
     );
     let link = timeout_at(within, link)
         .await
@@ -123,7 +123,7 @@ async fn share(
         .map_err(|error| unconnected(goal, ConnectError::Tcp(error), address))?;
     let idle = goal.plan.cluster.traffic.idle_timeout;
     worker.links.give(key, Rc::clone(&link), idle);
-    Ok(Upstream::H2(Box::new(link.sender())))
+    Ok(Upstream::H2(Box::new(link.sender(Instant::now()))))
 }
 
 /// A connection that was just opened.

@@ -8,14 +8,21 @@ use rand::Rng;
 use weft_core::header::forwarded_for;
 use weft_http1::{Field, FieldId, Fields, Framing, RequestHead, encode};
 
+use super::deadline::{TIMEOUT, said};
 use super::decide::{Forward, Way};
 use super::trace;
 use crate::h1::{Connection, Scratch};
 use crate::h2::{append, append_fields, append_lines};
 use crate::world::Gateway;
 
-/// How long the caller's engine waits for the head, in milliseconds.
-pub(super) const TIMEOUT: &[u8] = b"x-weft-timeout-ms";
+/// How long is left for a try.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    /// To its response head.
+    pub(super) head: Duration,
+    /// For the whole of a call that has a deadline.
+    pub(super) call: Option<Duration>,
+}
 
 /// What a gateway says about its client.
 pub(super) struct Public<'a> {
@@ -125,7 +132,7 @@ fn host<'a>(head: &'a RequestHead, plan: &'a Forward) -> &'a [u8] {
 pub(super) fn frame_try(
     scratch: &Scratch,
     plan: &Forward,
-    patience: Duration,
+    left: Left,
 ) -> Option<http::Request<()>> {
     let head = &scratch.request;
     let mesh = matches!(plan.way, Way::Mesh { .. });
@@ -150,7 +157,10 @@ pub(super) fn frame_try(
         append(map, b"te", b"trailers");
     }
     if mesh {
-        append(map, TIMEOUT, patience.as_millis().to_string().as_bytes());
+        append(map, TIMEOUT, left.head.as_millis().to_string().as_bytes());
+    }
+    if let Some(call) = left.call {
+        append(map, b"grpc-timeout", said(call).as_bytes());
     }
     if let Framing::Length(length) = head.framing() {
         append(map, b"content-length", length.to_string().as_bytes());
@@ -164,7 +174,7 @@ pub(super) fn frame_try(
 pub(super) fn encode_try(
     scratch: &mut Scratch,
     plan: &Forward,
-    patience: Duration,
+    left: Left,
     ended: Option<&Fields>,
 ) {
     scratch.up.clear();
@@ -197,7 +207,10 @@ pub(super) fn encode_try(
     }
     if matches!(plan.way, Way::Mesh { .. }) {
         // Writing to memory does not fail.
-        let _ = write!(out, "x-weft-timeout-ms: {}\r\n", patience.as_millis());
+        let _ = write!(out, "x-weft-timeout-ms: {}\r\n", left.head.as_millis());
+    }
+    if let Some(call) = left.call {
+        encode::field(out, b"grpc-timeout", said(call).as_bytes());
     }
     encode::framing(out, head.framing());
     encode::end(out);

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,8 +13,9 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Ping, Reason};
 use http::Request;
+use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use weft_core::endpoint::State;
 use weft_core::limit::Permit;
 use weft_core::retry::Failure;
@@ -24,8 +26,9 @@ use super::wire::{Said, Wire};
 use super::{Incoming, Outgoing, limits};
 use crate::bounds::Bounds;
 use crate::io::Stream;
+use crate::observe::Event;
 use crate::tls::TlsReason;
-use crate::worker::Life;
+use crate::worker::{Life, Worker};
 
 /// A connection, alive as long as somebody holds it.
 #[derive(Debug)]
@@ -46,9 +49,16 @@ pub(crate) struct Link {
 /// What the task that drives a connection and those who use it tell each other.
 #[derive(Debug)]
 struct Status {
+    /// It takes no more requests.
     over: Cell<bool>,
+    /// Its peer's host gave no sign of life: what is under way ends too.
+    dead: Cell<bool>,
     streams: Cell<usize>,
+    /// A stream was refused, and none has ended since.
+    full: Cell<bool>,
     idle_since: Cell<Instant>,
+    /// Wakes whoever drives it: to ask for a sign of life now, or because its peer's host is dead.
+    look: Notify,
     said: Said,
 }
 
@@ -85,8 +95,9 @@ pub(crate) async fn open(
     life: Option<Life>,
     state: Arc<State>,
     permit: Permit,
-    bounds: Arc<Bounds>,
+    (worker, address): (&Worker, SocketAddr),
 ) -> io::Result<Rc<Link>> {
+    let bounds = Arc::clone(&worker.bounds);
     let http2 = &bounds.http2;
     let wire = Wire::new(stream);
     let said = wire.said();
@@ -105,11 +116,19 @@ pub(crate) async fn open(
         .map_err(io::Error::other)?;
     let status = Rc::new(Status {
         over: Cell::new(false),
+        dead: Cell::new(false),
         streams: Cell::new(0),
+        full: Cell::new(false),
+        look: Notify::new(),
         idle_since: Cell::new(Instant::now()),
         said,
     });
-    let alive = peer.then_some((http2.ping_interval.0, http2.ping_timeout.0));
+    let alive = peer.then(|| Alive {
+        every: http2.ping_interval.0,
+        patience: http2.ping_timeout.0,
+        worker: worker.me(),
+        address,
+    });
     spawn_local(drive(connection, Rc::clone(&status), alive));
     let oldest = Instant::now() + bounds.max_age.0;
     Ok(Rc::new(Link {
@@ -124,19 +143,29 @@ pub(crate) async fn open(
     }))
 }
 
-/// `pings`: how often a sign of life is asked for while something is under way, and how long it may take.
-async fn drive(
-    mut connection: Connection<Wire, Bytes>,
-    status: Rc<Status>,
-    pings: Option<(Duration, Duration)>,
-) {
-    let pings = pings.zip(connection.ping_pong());
-    let alive = async {
-        let Some(((every, patience), mut pings)) = pings else {
+/// How it is known that a peer engine lives.
+struct Alive {
+    /// How often it is asked for a sign while something is under way.
+    every: Duration,
+    /// How long that may take.
+    patience: Duration,
+    /// Whose other connections to the same host are given up on where it does not come.
+    worker: Weak<Worker>,
+    address: SocketAddr,
+}
+
+async fn drive(mut connection: Connection<Wire, Bytes>, status: Rc<Status>, alive: Option<Alive>) {
+    let pings = alive.zip(connection.ping_pong());
+    let dead = async {
+        let Some((alive, mut pings)) = pings else {
             return std::future::pending().await;
         };
         loop {
-            sleep(every).await;
+            // Whichever is first; a connection that rested for long is asked as soon as it is used again.
+            let _ = timeout(alive.every, status.look.notified()).await;
+            if status.dead.get() {
+                return alive;
+            }
             if status.streams.get() == 0 {
                 continue;
             }
@@ -144,8 +173,8 @@ async fn drive(
                 pings.send_ping(Ping::opaque())?;
                 std::future::poll_fn(|cx| pings.poll_pong(cx)).await
             };
-            if !matches!(timeout(patience, answered).await, Ok(Ok(_))) {
-                return;
+            if !matches!(timeout(alive.patience, answered).await, Ok(Ok(_))) {
+                return alive;
             }
         }
     };
@@ -155,7 +184,16 @@ async fn drive(
                 tracing::debug!(%error, "a connection to an upstream broke");
             }
         }
-        () = alive => tracing::debug!("a peer engine gave no sign of life"),
+        alive = dead => {
+            tracing::debug!(address = %alive.address, "a peer engine gave no sign of life");
+            status.over.set(true);
+            if !status.dead.replace(true)
+                && let Some(worker) = alive.worker.upgrade()
+            {
+                worker.counters.event(Event::PeerDead);
+                worker.give_up_on(alive.address);
+            }
+        }
     }
     status.over.set(true);
 }
@@ -169,7 +207,7 @@ impl Link {
             .send
             .current_max_send_streams()
             .min(self.bounds.http2.max_concurrent_streams as usize);
-        self.is_good(now) && self.status.streams.get() < most
+        self.is_good(now) && !self.status.full.get() && self.status.streams.get() < most
     }
 
     /// Whether it is to be kept.
@@ -182,8 +220,19 @@ impl Link {
         (self.status.streams.get() == 0).then(|| self.status.idle_since.get())
     }
 
+    /// Ends it, with what is under way on it: its peer's host is dead.
+    pub(crate) fn give_up(&self) {
+        self.status.over.set(true);
+        self.status.dead.set(true);
+        self.status.look.notify_one();
+    }
+
     /// A place on it.
-    pub(crate) fn sender(self: &Rc<Self>) -> Sender {
+    pub(crate) fn sender(self: &Rc<Self>, now: Instant) -> Sender {
+        let rest = self.bounds.http2.ping_interval.0;
+        if self.idle_since().is_some_and(|since| now >= since + rest) {
+            self.status.look.notify_one();
+        }
         self.status.streams.set(self.status.streams.get() + 1);
         Sender {
             link: Rc::clone(self),
@@ -261,6 +310,8 @@ impl Sender {
             self.link.status.over.set(true);
             Failure::GoAway
         } else if error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
+            // Whoever asks next, this request again included, gets another connection.
+            self.link.status.full.set(true);
             Failure::RefusedStream
         } else {
             Failure::Reset
@@ -272,6 +323,10 @@ impl Drop for Sender {
     fn drop(&mut self) {
         let status = &self.link.status;
         status.streams.set(status.streams.get() - 1);
+        if self.response.is_some() && self.incoming.is_some() {
+            // One that was served makes room.
+            status.full.set(false);
+        }
         status.idle_since.set(Instant::now());
     }
 }

@@ -16,6 +16,9 @@ use crate::tls::TlsReason;
 /// What whoever serves a connection has to know of its frames: since when one waits for its end.
 pub(super) type Waits = Rc<Cell<Option<Instant>>>;
 
+/// After so many bytes those who take them have their turn, so that no burst of frames, however small, piles up.
+const BURST: usize = 128 * 1024;
+
 /// What TLS said when a connection broke; the h2 crate keeps no more than a text of it.
 pub(super) type Said = Rc<Cell<Option<TlsReason>>>;
 
@@ -27,6 +30,8 @@ pub(super) struct Wire {
     said: Said,
     meter: Option<Meter>,
     waits: Waits,
+    /// Bytes read since others had their turn.
+    burst: usize,
 }
 
 // === impl Wire ===
@@ -40,6 +45,7 @@ impl Wire {
             said: Said::default(),
             meter: None,
             waits: Waits::default(),
+            burst: 0,
         }
     }
 
@@ -78,17 +84,28 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.burst >= BURST {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = into.filled().len();
         let first = self.first.unread();
         if first.is_empty() {
-            let read = ready!(self.stream.poll_read_buf(cx, into));
-            self.heard(read)?;
+            match self.stream.poll_read_buf(cx, into) {
+                Poll::Ready(read) => self.heard(read)?,
+                Poll::Pending => {
+                    self.burst = 0;
+                    return Poll::Pending;
+                }
+            }
         } else {
             let count = first.len().min(into.remaining());
             into.put_slice(&first[..count]);
             self.first.consume(count);
             self.first.release();
         }
+        self.burst += into.filled().len() - before;
         let Self { meter, waits, .. } = &mut *self;
         if let Some(meter) = meter {
             let passed = meter.pass(&into.filled()[before..], Instant::now());

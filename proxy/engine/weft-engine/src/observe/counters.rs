@@ -67,6 +67,8 @@ pub(crate) enum Event {
     AcceptFailed,
     /// One had to wait until another one ended.
     Crowded,
+    /// A peer engine gave no sign of life.
+    PeerDead,
     /// A client of HTTP/2 was cut off for frames that only cost.
     Flooded,
     /// A connection that must begin with a PROXY header begins with something else.
@@ -89,7 +91,7 @@ pub(crate) enum Event {
 
 impl Event {
     /// All of them, with their metric and its labels.
-    pub(crate) const ALL: [(Self, &'static str); 20] = [
+    pub(crate) const ALL: [(Self, &'static str); 21] = [
         (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
         (
             Self::RetryOverBudget,
@@ -117,6 +119,7 @@ impl Event {
         ),
         (Self::AcceptFailed, "weft_accept_failures_total"),
         (Self::Crowded, "weft_accept_waits_total"),
+        (Self::PeerDead, "weft_dead_peers_total"),
         (Self::Flooded, "weft_http2_floods_total"),
         (
             Self::ProxyHeaderMissing,

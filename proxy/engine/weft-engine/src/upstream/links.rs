@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ impl Links {
         let known = open.get_mut(&key)?;
         known.retain(|shared| shared.link.is_good(now));
         let found = known.iter().rev().find(|shared| shared.link.has_room(now));
-        found.map(|shared| shared.link.sender())
+        found.map(|shared| shared.link.sender(now))
     }
 
     /// Keeps a connection for all who come, until it is idle for that long.
@@ -47,6 +48,17 @@ impl Links {
     /// Whoever holds this opens a connection; others wait, since one is enough for many.
     pub(crate) fn opening(&self, key: Key) -> Rc<Mutex<()>> {
         Rc::clone(self.opening.borrow_mut().entry(key).or_default())
+    }
+
+    /// Ends all to a host that is dead.
+    pub(crate) fn give_up_on(&self, address: SocketAddr) {
+        self.open.borrow_mut().retain(|key, known| {
+            let lives = !key.leads_to(address);
+            if !lives {
+                known.iter().for_each(|shared| shared.link.give_up());
+            }
+            lives
+        });
     }
 
     /// Lets those of identities that are not shown any more end with what is under way on them.

@@ -54,6 +54,11 @@ impl Key {
         }
     }
 
+    /// Whether connections of it go there.
+    pub(super) fn leads_to(&self, address: SocketAddr) -> bool {
+        self.address == address
+    }
+
     fn is_shown(&self, identities: &HashSet<u64>) -> bool {
         self.identity == 0 || identities.contains(&self.identity)
     }
@@ -102,6 +107,14 @@ impl Pool {
             .borrow_mut()
             .retain(|key, _| key.is_shown(&identities));
         self.shown.replace(identities);
+        self.recount();
+    }
+
+    /// Closes all to a host that is dead.
+    pub(crate) fn give_up_on(&self, address: SocketAddr) {
+        self.idle
+            .borrow_mut()
+            .retain(|key, _| !key.leads_to(address));
         self.recount();
     }
 

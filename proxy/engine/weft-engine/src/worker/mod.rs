@@ -11,7 +11,7 @@ mod thread;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ const GREETINGS: u32 = 2048;
 /// What the tasks of one worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    me: Weak<Self>,
     /// What peers may use up.
     pub(crate) bounds: Arc<Bounds>,
     /// With clients, under way.
@@ -112,10 +113,12 @@ impl Worker {
         counters: Arc<Counters>,
         news: UnboundedSender<News>,
         shared: &Shared,
+        me: Weak<Self>,
     ) -> Self {
         let pool = Pool::default();
         pool.show(world.tls.identities.values().map(|identity| identity.id));
         Self {
+            me,
             handshakes: Handshakes::new(bounds.handshakes),
             bounds,
             rooms,
@@ -134,6 +137,17 @@ impl Worker {
             balances: RefCell::default(),
             news,
         }
+    }
+
+    /// Itself, for tasks that may outlive it.
+    pub(crate) fn me(&self) -> Weak<Self> {
+        self.me.clone()
+    }
+
+    /// Connections to a host that gave no sign of life on one of them are worth nothing.
+    pub(crate) fn give_up_on(&self, address: SocketAddr) {
+        self.links.give_up_on(address);
+        self.pool.give_up_on(address);
     }
 
     /// What is served now. For the length of a decision, not of a request.

@@ -86,7 +86,9 @@ pub(crate) fn spawn(
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
         };
-        let worker = Rc::new(Worker::new(world, bounds, own_counters, news, &shared));
+        let worker = Rc::new_cyclic(|me| {
+            Worker::new(world, bounds, own_counters, news, &shared, me.clone())
+        });
         if tell
             .send(Ok((worker.requests.listed(), worker.tunnels.listed())))
             .is_ok()

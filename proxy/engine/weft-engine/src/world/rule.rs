@@ -159,6 +159,7 @@ impl Rule {
             undelivered: false,
             reset: false,
             statuses: Vec::new(),
+            grpc_statuses: Vec::new(),
             methods: Vec::new(),
             per_try_timeout_ms: 0,
             backoff_base_ms: 0,

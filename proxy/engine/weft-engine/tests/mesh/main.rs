@@ -18,3 +18,4 @@ mod resilience;
 mod strangers;
 mod tcp;
 mod upgrades;
+mod versions;

@@ -54,6 +54,11 @@ pub(crate) fn retry(retry: &Retry) -> Checked {
             format!("{status} is no failure; expected 400 to 599")
         })
     })?;
+    each("grpc_statuses", &retry.grpc_statuses, |code| {
+        must((1..=16).contains(code), || {
+            format!("{code} is no failure of gRPC; expected 1 to 16")
+        })
+    })?;
     each("methods", &retry.methods, |text| method(text))?;
     must(retry.backoff_base_ms <= retry.backoff_max_ms, || {
         format!(

@@ -27,13 +27,20 @@ impl Tries<'_> {
     ) -> Result<(), Failed> {
         let status = scratch.response.status();
         let peer = self.peers_reason(scratch);
-        let failure = peer.map_or(Failure::Status(status), Failure::Peer);
+        let failure = match (peer, grpc_status(scratch)) {
+            (Some(reason), _) => Failure::Peer(reason),
+            (None, Some(code)) => Failure::Grpc(code),
+            (None, None) => Failure::Status(status),
+        };
         let counts = failure.counts();
         let failed = Failed {
             failure,
             error: Error::new(
                 peer.unwrap_or(Reason::RetryExhausted),
-                format!("answered with status {status}"),
+                match failure {
+                    Failure::Grpc(code) => format!("answered with gRPC status {code}"),
+                    _ => format!("answered with status {status}"),
+                },
             ),
             attempt: tried,
             host_unreachable: false,
@@ -54,7 +61,8 @@ impl Tries<'_> {
         {
             // gRPC tells a failure in an answer that HTTP takes for a success.
             Verdict::Again
-                if (status >= 400 || peer.is_some()) && self.grant(asked_to_wait(scratch)) =>
+                if (status >= 400 || !matches!(failure, Failure::Status(_)))
+                    && self.grant(asked_to_wait(scratch)) =>
             {
                 Err(failed)
             }
@@ -96,6 +104,13 @@ impl Tries<'_> {
             .observe(&self.plan.cluster, pick.member, seen, now);
         self.worker.report(&self.plan.cluster, pick, outcome, now);
     }
+}
+
+/// The code that an answer of gRPC says in its head, which is all of it; none where that is no failure.
+fn grpc_status(scratch: &Scratch) -> Option<u8> {
+    let text = scratch.response.get(FieldId::GrpcStatus)?;
+    let code = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (scratch.response.status() == 200 && code != 0).then_some(code)
 }
 
 /// How long an answer asks to be left alone.

@@ -53,6 +53,7 @@ impl Tries<'_> {
         let patience = Patience {
             head,
             stream: cluster.traffic.stream_idle,
+            until: self.deadline,
         };
         let outcome = attempt(
             connection,

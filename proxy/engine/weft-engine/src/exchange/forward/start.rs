@@ -9,7 +9,7 @@ use weft_http1::{Fields, Framing, encode};
 
 use super::Tries;
 use crate::exchange::failed::Failed;
-use crate::exchange::request::{encode_try, frame_try};
+use crate::exchange::request::{Left, encode_try, frame_try};
 use crate::h1::{Connection, Scratch, Wire};
 use crate::upstream::Upstream;
 
@@ -24,6 +24,10 @@ impl Tries<'_> {
         scratch: &mut Scratch,
         patience: Duration,
     ) -> Result<(), Failed> {
+        let left = Left {
+            head: patience,
+            call: self.left(),
+        };
         let relay = &mut self.upload.relay;
         match upstream {
             Upstream::H1(_) => {
@@ -32,11 +36,11 @@ impl Tries<'_> {
                     false => &NO_TRAILERS,
                 };
                 let ended = relay.is_decoded().then(trailers);
-                encode_try(scratch, self.plan, patience, ended);
+                encode_try(scratch, self.plan, left, ended);
             }
             Upstream::H2(sender) => {
                 scratch.up.clear();
-                let request = frame_try(scratch, self.plan, patience).ok_or_else(|| {
+                let request = frame_try(scratch, self.plan, left).ok_or_else(|| {
                     let error = Error::new(Reason::BadRequest, "HTTP/2 cannot say this request");
                     Failed {
                         failure: Failure::Status(error.status),

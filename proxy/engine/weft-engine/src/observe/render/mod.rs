@@ -256,6 +256,7 @@ fn help(metric: &str) -> &'static str {
         }
         "weft_accept_failures_total" => "Connections that could not be accepted.",
         "weft_accept_waits_total" => "Connections that waited until another one ended.",
+        "weft_dead_peers_total" => "Connections to peer engines that gave no sign of life.",
         _ => "Times that it happened.",
     }
 }

@@ -230,6 +230,20 @@ async fn answer(
             tokio::time::sleep(Duration::from_millis(50)).await;
             sender.send_reset(Reason::INTERNAL_ERROR);
         }
+        "/hang" => tokio::time::sleep(Duration::from_secs(10)).await,
+        "/unavailable" if number == 0 => {
+            let response = Response::builder().header("grpc-status", "14").body(());
+            respond.send_response(response.expect("a head"), true)?;
+        }
+        "/hints" => {
+            let mut hints = Response::builder().status(103).header("link", "</a>");
+            for _ in 0..2 {
+                respond.send_informational(hints.body(()).expect("a head"))?;
+                hints = Response::builder().status(103).header("link", "</b>");
+            }
+            let mut sender = respond.send_response(Response::new(()), false)?;
+            send_all(&mut sender, Bytes::from_static(b"hinted"), true).await?;
+        }
         "/bare" => {
             let response = Response::builder()
                 .header("grpc-status", "5")

@@ -23,6 +23,7 @@ pub(crate) fn retry() -> Retry {
         undelivered: true,
         reset: true,
         statuses: Vec::new(),
+        grpc_statuses: Vec::new(),
         methods: Vec::new(),
         per_try_timeout_ms: 0,
         backoff_base_ms: 1,
