@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from policy import access, compiled, durations, gateways, passthrough, routes
+from policy import access, compiled, durations, failover, gateways, passthrough, routes
 from policy import limits as limiting
 from policy.defaults import base_of
 from policy.defaults import mesh as compile_mesh
@@ -66,7 +66,7 @@ def compile_documents(
 
     `now`: seconds since the epoch; without it no fault is refused or told to be over.
     """
-    choices = select(documents, now=now)
+    choices = failover.without_loops(select(documents, now=now))
     sorted_out = _SortedOut.of(choices)
     settings = compile_mesh(sorted_out.defaults)
     compiler = _Compiler(sorted_out, settings, services, now)
@@ -156,7 +156,10 @@ class _Compiler:
     def traffic_of(self, service: ServiceName) -> compiled.Traffic:
         base = base_of(self.settings, service.namespace).traffic
         spec = self.documents.traffic.get(service)
-        return base if spec is None else overlay_traffic(base, spec, spec.retry)
+        if spec is None:
+            return base
+        to = failover.targets(spec, namespace=service.namespace)
+        return replace(overlay_traffic(base, spec, spec.retry), failover=tuple(str(name) for name in to))
 
     def service(self, service: ServiceName) -> compiled.Service:
         facts = self.services.get(service)
@@ -241,9 +244,22 @@ class _Compiler:
             yield document.diagnose("unknown_gateway", said, "spec", "gateway")
         if isinstance(spec, RouteSpec):
             yield from self._target_notes(document, spec)
+        if isinstance(spec, TrafficSpec):
+            yield from self._failover_notes(document, spec)
         if isinstance(spec, FaultSpec) and self.now is not None and spec.until / 1_000 <= self.now:
             said = f"it ended at {durations.format_moment(spec.until)} and breaks nothing any more"
             yield document.diagnose("ended", said, "spec", "until")
+
+    def _failover_notes(self, document: Document, spec: TrafficSpec) -> Iterable[Diagnostic]:
+        own = self._registered(ServiceName(document.key.namespace, spec.service))
+        for place, service in enumerate(failover.targets(spec, namespace=document.key.namespace)):
+            path = ("spec", "failover", place)
+            facts = self._registered(service)
+            if facts is None:
+                yield document.diagnose("unknown_target", f"nobody has registered the service {service}", *path)
+            elif own is not None and (own.protocol is Protocol.TCP) != (facts.protocol is Protocol.TCP):
+                said = f"{service} speaks {facts.protocol.value}: what is sent to {spec.service} cannot go there"
+                yield document.diagnose("other_protocol", said, *path)
 
     def _request_notes(self, document: Document, service: ServiceName) -> Iterable[Diagnostic]:
         """What looks at requests of a service that has none."""

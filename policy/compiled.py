@@ -186,13 +186,78 @@ class Outlier:
     success_below: float = 80.0
     eject_ms: int = 30_000
     max_ejected: float = 50.0
+    latency_factor: float = 0.0
+    """How many times its peers' median an endpoint's mean time to answer may be; 0 means any."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderKey:
+    """A field's value, its name in lower case."""
+
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class CookieKey:
+    """A cookie's value."""
+
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryKey:
+    """A parameter's value in the query, undecoded."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKey:
+    """At a gateway the client's address, between services the calling host."""
+
+    source_address: Literal[True] = True
+
+
+HashOn = HeaderKey | CookieKey | QueryKey | SourceKey
+
+
+@dataclass(frozen=True, slots=True)
+class RingHash:
+    """Requests with the same key to the same endpoint, by points on a ring."""
+
+    ring_hash: HashOn
+
+
+@dataclass(frozen=True, slots=True)
+class MaglevTable:
+    """What the key is, and the table's entries: a prime."""
+
+    on: HashOn
+    table_size: int = 65_537
+
+
+@dataclass(frozen=True, slots=True)
+class Maglev:
+    """The same, by a table."""
+
+    maglev: MaglevTable
+
+
+Balance = Literal["p2c", "least_request", "round_robin", "random"] | RingHash | Maglev
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePreference:
+    """Endpoints of the caller's zone are preferred, all while `spill_below` percent of their weight is healthy."""
+
+    spill_below: float = 70.0
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """How a service is called. The values here are what is built in (DESIGN.md section 5, defaults)."""
 
-    balance: Literal["p2c", "least_request", "round_robin", "random"] = "p2c"
+    balance: Balance = "p2c"
     connect_timeout_ms: int = 1_000
     timeout_ms: int = 15_000
     idle_timeout_ms: int = 3_600_000
@@ -203,6 +268,10 @@ class Traffic:
     outlier: Outlier = Outlier()
     proxy_protocol: Literal["v1", "v2"] | None = None
     """Of a tcp service: what stands before the bytes of each connection to its application, and says whose they are."""
+    zone: ZonePreference | None = None
+    slow_start_ms: int = 0
+    failover: tuple[str, ...] = ()
+    """Each `ns/service`, in order, those that they in turn fail over to among them."""
 
 
 @dataclass(frozen=True, slots=True)

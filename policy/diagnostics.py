@@ -186,6 +186,18 @@ CODES = _table(
         "Write an earlier `until`, and apply it again when that has passed.",
     ),
     ("0311", "ended", "A Fault's `until` has passed: it breaks nothing any more.", "Delete it."),
+    (
+        "0312",
+        "failover_loop",
+        "Services fail over to each other in a circle, or one to itself.",
+        "Take one of them out of a list: the chain of failovers must end.",
+    ),
+    (
+        "0313",
+        "other_protocol",
+        "A service fails over to one that carries bytes where it takes requests, or the other way round.",
+        "Name a service that speaks the same.",
+    ),
 )
 
 

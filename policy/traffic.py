@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from policy import compiled
+from policy.documents.balance import ZoneSpec
 from policy.documents.retry import RetrySpec
 from policy.documents.traffic import TrafficFields, TrafficSpec
 
@@ -42,6 +43,14 @@ def overlay_retry(base: compiled.Retry, spec: RetrySpec | None) -> compiled.Retr
     return replace(retry, backoff_max_ms=max(retry.backoff_base_ms, retry.backoff_max_ms))
 
 
+def _overlay_zone(base: compiled.ZonePreference | None, spec: ZoneSpec | None) -> compiled.ZonePreference | None:
+    if spec is None:
+        return base
+    if spec.prefer == "any":
+        return None
+    return _overlay(base or compiled.ZonePreference(), spill_below=spec.spill_below)
+
+
 def overlay_traffic(
     base: compiled.Traffic, fields: TrafficFields | None, retry: RetrySpec | None = None
 ) -> compiled.Traffic:
@@ -49,10 +58,11 @@ def overlay_traffic(
     base = replace(base, retry=overlay_retry(base.retry, retry))
     if fields is None:
         return base
+    base = replace(base, zone=_overlay_zone(base.zone, fields.zone))
     capacity, budget, outlier = fields.capacity, fields.retry_budget, fields.outlier
     return _overlay(
         base,
-        balance=fields.balance,
+        balance=fields.balance and fields.balance.compiled(),
         connect_timeout_ms=fields.connect_timeout,
         timeout_ms=fields.timeout,
         idle_timeout_ms=fields.idle_timeout,
@@ -70,5 +80,7 @@ def overlay_traffic(
             success_below=outlier.success_below,
             eject_ms=outlier.eject,
             max_ejected=outlier.max_ejected,
+            latency_factor=outlier.latency_factor,
         ),
+        slow_start_ms=fields.slow_start,
     )

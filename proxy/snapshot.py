@@ -206,8 +206,17 @@ def needed(
         found.add(name)
         rule = rules.services.get(name)
         if rule is not None:
-            waiting |= memory.targets.get(str(name), (rule,), partial(targets, rule.routes)) - found
+            waiting |= memory.targets.get(str(name), (rule,), partial(_led_to, rule)) - found
     return tuple(sorted(found))
+
+
+def _led_to(rules: Service) -> set[ServiceName]:
+    return targets(rules.routes) | failovers(rules)
+
+
+def failovers(rules: Service) -> set[ServiceName]:
+    """The services that requests go to where none of the service's own endpoints is in rotation."""
+    return _named(rules.traffic.failover)
 
 
 def targets(routes: Iterable[Route]) -> set[ServiceName]:
@@ -215,11 +224,17 @@ def targets(routes: Iterable[Route]) -> set[ServiceName]:
     found: set[ServiceName] = set()
     for route in routes:
         if isinstance(route.action, Forward):
-            for target in route.action.to:
-                try:
-                    found.add(ServiceName.parse(target.service))
-                except InvalidName:
-                    continue  # the engine refuses the route by its place, which says more than we could here
+            found |= _named(target.service for target in route.action.to)
+    return found
+
+
+def _named(names: Iterable[str]) -> set[ServiceName]:
+    found: set[ServiceName] = set()
+    for name in names:
+        try:
+            found.add(ServiceName.parse(name))
+        except InvalidName:
+            continue  # the engine refuses the section by its place, which says more than we could here
     return found
 
 

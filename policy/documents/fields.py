@@ -237,6 +237,9 @@ NotYet = Annotated[None, BeforeValidator(_not_yet)]
 Text = Annotated[str, BeforeValidator(text_of)]
 Name = Annotated[str, _parsed("bad_name", check_name, InvalidName)]
 Duration = Annotated[int, _quantity("bad_duration", _positive, "250ms or 15s", durations.InvalidDuration)]
+DurationOrNone = Annotated[
+    int, _quantity("bad_duration", durations.milliseconds, "250ms or 15s", durations.InvalidDuration)
+]
 Percentage = Annotated[float, _quantity("bad_percentage", durations.percentage, "20%", durations.InvalidPercentage)]
 Rate = Annotated[durations.Rate, _quantity("bad_rate", durations.rate, "50/s", durations.InvalidRate)]
 Timestamp = Annotated[int, _parsed("bad_moment", durations.epoch_ms, durations.InvalidMoment)]

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from policy.documents.fields import Duration, Name, NotYet, Percentage, Spec, Whole, words
+from policy.documents.balance import BalanceSpec, ZoneSpec
+from policy.documents.fields import (
+    Duration,
+    DurationOrNone,
+    Name,
+    Percentage,
+    ServiceText,
+    Spec,
+    Whole,
+    fault,
+    no_repeats,
+    words,
+)
 from policy.documents.retry import RetrySpec
 
-Balance = Literal["p2c", "least_request", "round_robin", "random"]
 ProxyProtocol = Literal["v1", "v2"]
-_LATER = {
-    "ring_hash": "use p2c, least_request, round_robin or random",
-    "maglev": "use p2c, least_request, round_robin or random",
-}
+
+
+def _factor(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise fault("wrong_type", "expected a number such as 3 or 2.5")
+    if value != 0 and not 1 < value <= 1_000:
+        raise fault("out_of_range", f"{value} is no factor: write more than 1 and at most 1000, or 0 for never")
+    return float(value)
 
 
 class CapacitySpec(Spec):
@@ -33,18 +48,19 @@ class RetryBudgetSpec(Spec):
 
 
 class OutlierSpec(Spec):
-    """Passive health. `consecutive: 0` and `success_below: 0%` mean never."""
+    """Passive health. `consecutive: 0`, `success_below: 0%` and `latency_factor: 0` (the default) mean never."""
 
     consecutive: Whole | None = None
     success_below: Percentage | None = None
     eject: Duration | None = None
     max_ejected: Percentage | None = None
+    latency_factor: Annotated[float, BeforeValidator(_factor)] | None = None
 
 
 class TrafficFields(Spec):
     """What Traffic and Defaults both say."""
 
-    balance: Annotated[Balance, words(Balance, later=_LATER)] | None = None
+    balance: BalanceSpec | None = None
     connect_timeout: Duration | None = None
     timeout: Duration | None = None
     idle_timeout: Duration | None = None
@@ -58,15 +74,33 @@ class TrafficFields(Spec):
         ]
         | None
     ) = None
-    zone: NotYet = None
-    slow_start: NotYet = None
-    failover: NotYet = None
+    zone: ZoneSpec | None = None
+    slow_start: DurationOrNone | None = None
 
 
 class TrafficSpec(TrafficFields):
-    """One service's traffic; what is left out comes from Defaults."""
+    """One service's traffic; what is left out comes from Defaults.
+
+    `failover`: where requests go while no endpoint of the service is in rotation.
+    """
 
     service: Name
     retry: RetrySpec | None = Field(default=None)
     proxy_protocol: Annotated[ProxyProtocol, words(ProxyProtocol)] | None = None
     """Only of tcp services: requests have fields that say where they come from."""
+    failover: list[ServiceText] | None = Field(default=None, max_length=8)
+
+    @model_validator(mode="after")
+    def _failover(self) -> TrafficSpec:
+        no_repeats("the service", self.failover or [])
+        return self
+
+    @model_validator(mode="after")
+    def _hashed(self) -> TrafficSpec:
+        hashed = self.balance is not None and self.balance.word is None
+        for field in ("zone", "slow_start") if hashed else ():
+            if field in self.model_fields_set:
+                raise fault(
+                    "exclusive_fields", f"{field} does nothing where balance goes by a key: keep one of the two"
+                )
+        return self

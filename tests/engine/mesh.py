@@ -134,6 +134,8 @@ class Mesh:
     gateway_routes: tuple[Route, ...] = ()
     gateway_limits: tuple[Limit, ...] = ()
     gateway_trusts: tuple[str, ...] = ()
+    zone: str = ""
+    """The first host's."""
 
     @property
     def api(self) -> Application:
@@ -185,7 +187,7 @@ class Mesh:
         """Everything one host serves."""
         at = self.hosts[host]
         found: dict[str, object] = {
-            sections.HOST: sections.Host(at.name, "", TRUST_DOMAIN, DATACENTER),
+            sections.HOST: sections.Host(at.name, self.zone if host == 0 else "", TRUST_DOMAIN, DATACENTER),
             sections.INBOUND: sections.Inbound(f"127.0.0.1:{at.inbound}"),
         }
         for service, rules in self.services.items():

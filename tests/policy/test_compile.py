@@ -10,6 +10,7 @@ from policy.selection import Stored
 from registry.keys import DocumentKey
 from registry.model import Protocol
 from registry.names import ServiceName
+from registry.store import Revision
 from tests.policy.writing import API, SERVICES, WEB, api, compile_, stored
 
 EVERYTHING = """{service: api, rules: [{
@@ -106,6 +107,45 @@ def test_traffic_compiles_to_everything_it_says() -> None:
         retry_budget=compiled.RetryBudget(9.0, 10),
         outlier=compiled.Outlier(11, 12.0, 13_000, 14.0),
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("least_request", "least_request"),
+        ("{ring_hash: {header: X-User}}", compiled.RingHash(compiled.HeaderKey("x-user"))),
+        ("{ring_hash: {query: user}}", compiled.RingHash(compiled.QueryKey("user"))),
+        ("{maglev: {cookie: sid}}", compiled.Maglev(compiled.MaglevTable(compiled.CookieKey("sid"), 65_537))),
+        (
+            "{maglev: {source_address: true, table_size: 655373}}",
+            compiled.Maglev(compiled.MaglevTable(compiled.SourceKey(), 655_373)),
+        ),
+    ],
+)
+def test_a_balancer_compiles_to_what_the_engine_reads(said: str, expected: compiled.Balance) -> None:
+    traffic = api(compile_(stored("Traffic", f"{{service: api, balance: {said}}}"))).traffic
+    assert traffic == compiled.Traffic(balance=expected)
+    assert compiled.decode(
+        compiled.Service, compiled.encode(compiled.Service(traffic=traffic), source_revision=Revision(1))
+    )[0] == compiled.Service(traffic=traffic)
+
+
+def test_zone_slow_start_and_latency_compile_and_a_service_may_take_the_zone_back() -> None:
+    mesh = stored(
+        "Defaults",
+        "{traffic: {zone: {prefer: same, spill_below: 50%}, slow_start: 30s, outlier: {latency_factor: 3}}}",
+        namespace="mesh",
+    )
+    found = api(compile_(mesh, stored("Traffic", "{service: api}"))).traffic
+    assert (found.zone, found.slow_start_ms) == (compiled.ZonePreference(50.0), 30_000)
+    assert found.outlier == compiled.Outlier(latency_factor=3.0)
+    found = api(compile_(mesh, stored("Traffic", "{service: api, zone: {prefer: any}, slow_start: 0s}"))).traffic
+    assert (found.zone, found.slow_start_ms) == (None, 0)
+    found = api(compile_(mesh, stored("Traffic", "{service: api, zone: {prefer: same}}"))).traffic
+    assert found.zone == compiled.ZonePreference(50.0)
+    assert api(
+        compile_(stored("Traffic", "{service: api, zone: {prefer: same}}"))
+    ).traffic.zone == compiled.ZonePreference(70.0)
 
 
 def test_each_layer_changes_only_what_it_says() -> None:

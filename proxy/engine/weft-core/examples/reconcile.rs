@@ -9,6 +9,7 @@ use std::time::Instant;
 use weft_core::caller::Local;
 use weft_core::endpoint::{Hosts, Members};
 use weft_core::route::Routes;
+use weft_core::time::Moment;
 use weft_model::Snapshot;
 use weft_model::parse::{Section, encode, section};
 use weft_model::section::{Endpoints, PathMatch, Service};
@@ -109,17 +110,18 @@ fn main() {
             .collect::<Vec<_>>()
     });
     let mut hosts = Hosts::default();
+    let now = Moment::from_nanos(1);
     let all: Vec<Members> = timed("members of 50,000 endpoints, new", || {
         first
             .endpoints
             .values()
-            .map(|list| Members::default().reconcile(&list.endpoints, &mut hosts))
+            .map(|list| Members::default().reconcile(&list.endpoints, &mut hosts, now))
             .collect()
     });
     timed("members of 50,000 endpoints, known", || {
         let pairs = all.iter().zip(first.endpoints.values());
         pairs
-            .map(|(known, list)| known.reconcile(&list.endpoints, &mut hosts))
+            .map(|(known, list)| known.reconcile(&list.endpoints, &mut hosts, now))
             .collect::<Vec<_>>()
     });
 }

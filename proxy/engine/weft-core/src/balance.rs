@@ -1,22 +1,38 @@
 //! Who gets the next request.
 //!
-//! Candidates are drawn at random by weight, or taken in turn, and looked at one by one, so that a request costs the same
-//! with three endpoints and with ten thousand. What is out of rotation is passed over; where a probe is due, this request
-//! is it. If fewer than half of the endpoints are left, ejections are not believed any more (panic). What is draining is
-//! used where nothing else is left, and last of all what is on hosts that could not be reached.
+//! Candidates are drawn at random by weight, taken in turn, or asked in the order of the request's key, and looked at one by
+//! one, so that a request costs the same with three endpoints and with ten thousand. Where a zone is preferred, a draw first
+//! says which side it is for ([`zone`]). One that is new, or back, is passed over as often as its slow start says.
+//!
+//! What is out of rotation is passed over; where a probe is due, this request is it. If fewer than half of the endpoints
+//! that can be reached are left, ejections are not believed any more (panic). What is draining is used where nothing else is
+//! left, and last of all what is on hosts that could not be reached. Where draws find nobody, all are looked through; if they
+//! are many, that is done once for many requests ([`survey`]).
 
+mod candidates;
 mod ewma;
+pub(crate) mod hash;
+mod key;
+mod maglev;
+mod ring;
+mod survey;
 mod weighted;
+pub mod zone;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
-use weft_model::section::{Balance, EndpointState};
 
+pub use self::candidates::{Candidates, Plan};
+pub use self::key::Key;
+pub use self::survey::Stand;
+
+use self::candidates::Kind;
 use self::ewma::Ewma;
+use self::survey::Survey;
 use self::weighted::Weighted;
 use crate::endpoint::{Member, Members, Standing};
 use crate::time::Moment;
@@ -24,12 +40,11 @@ use crate::time::Moment;
 /// Draws before all candidates are looked through.
 const DRAWS: usize = 8;
 
-/// The members that one target may use, prepared for drawing; shared by all workers.
-#[derive(Clone, Debug)]
-pub struct Candidates {
-    up: Weighted,
-    draining: Weighted,
-}
+/// Endpoints that one key asks for before any other will do.
+const WALK: usize = 64;
+
+/// So many are looked through for one request; more are drawn from.
+const FEW: usize = 64;
 
 /// What a worker measured of the members of one service.
 #[derive(Clone, Debug, Default)]
@@ -47,9 +62,23 @@ pub enum Seen {
 /// A worker's own choice among the candidates of one target.
 #[derive(Clone, Debug)]
 pub struct Balancer {
-    kind: Balance,
-    /// For turns: when each is next, and its place among the candidates that are up.
-    turns: BinaryHeap<Reverse<(u64, u32)>>,
+    /// For turns: when each is next, and its place; for each pool.
+    turns: Box<[Turns]>,
+    survey: Survey,
+}
+
+/// When the next turn is, and whose.
+type Turns = BinaryHeap<Reverse<(u64, u32)>>;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// What the request has in common with others that go to the same endpoint, where balancing goes by that.
+    pub key: Option<Key>,
+    /// Members that it was sent to already; they get it again only if there is nobody else.
+    pub failed: &'a [usize],
+    /// Now.
+    pub now: Moment,
 }
 
 /// Who was picked.
@@ -59,6 +88,8 @@ pub struct Pick {
     pub member: usize,
     /// Why this one; the outcome is reported with it.
     pub why: Why,
+    /// Whether it is in the caller's zone; none where no zone is preferred.
+    pub here: Option<bool>,
 }
 
 /// Why it may get the request.
@@ -74,44 +105,6 @@ pub enum Why {
     Draining,
     /// It is out, or is the one that failed, and there is nobody else at all.
     LastResort,
-}
-
-// === impl Candidates ===
-
-impl Candidates {
-    /// The members that carry all of the labels.
-    pub fn new(members: &Members, labels: &BTreeMap<String, String>) -> Candidates {
-        let of = |state: EndpointState| {
-            Weighted::new(
-                members
-                    .list()
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(index, member)| {
-                        let endpoint = &member.endpoint;
-                        let carried = labels
-                            .iter()
-                            .all(|(key, value)| endpoint.labels.get(key) == Some(value));
-                        (member.is_usable() && endpoint.state == state && carried)
-                            .then_some((index as u32, endpoint.weight))
-                    }),
-            )
-        };
-        Candidates {
-            up: of(EndpointState::Up),
-            draining: of(EndpointState::Drain),
-        }
-    }
-
-    /// Who they are, by place in [`Members::list`]: those that are up, then those that are draining.
-    pub fn members(&self) -> impl Iterator<Item = usize> {
-        self.up.members().chain(self.draining.members())
-    }
-
-    /// Whether there is nobody at all.
-    pub fn is_empty(&self) -> bool {
-        self.up.is_empty() && self.draining.is_empty()
-    }
 }
 
 // === impl Latencies ===
@@ -158,181 +151,272 @@ impl Latencies {
 impl Balancer {
     /// For the candidates of one target; made anew when they change. Turns start at random places, so that workers and
     /// hosts do not all begin with the same endpoint.
-    pub fn new(kind: Balance, candidates: &Candidates, rng: &mut impl Rng) -> Balancer {
-        let mut turns = BinaryHeap::new();
-        if kind == Balance::RoundRobin {
-            turns = (0..candidates.up.len())
-                .map(|place| {
-                    Reverse((
-                        rng.random_range(0..candidates.up.stride(place)),
-                        place as u32,
-                    ))
-                })
-                .collect();
+    pub fn new(candidates: &Candidates, rng: &mut impl Rng) -> Balancer {
+        let mut turns_of = |pool: &Weighted| {
+            let mut start = |place| rng.random_range(0..pool.stride(place));
+            match candidates.kind {
+                Kind::RoundRobin => (0..pool.len())
+                    .map(|place| Reverse((start(place), place as u32)))
+                    .collect(),
+                _ => Turns::new(),
+            }
+        };
+        Balancer {
+            turns: candidates.pools.iter().map(&mut turns_of).collect(),
+            survey: Survey::new(),
         }
-        Balancer { kind, turns }
     }
 
-    /// Who gets it. `failed`: members that this request was sent to already; they get it again only if there is nobody
-    /// else. `None`: there is nobody.
+    /// Who gets it. `None`: there is nobody.
     pub fn pick(
         &mut self,
         candidates: &Candidates,
         members: &Members,
         latencies: &Latencies,
-        failed: &[usize],
-        now: Moment,
+        ask: Ask<'_>,
         rng: &mut impl Rng,
     ) -> Option<Pick> {
+        let preferred = candidates.pools.len() > 1;
+        if preferred || members.ejected() > 0 {
+            self.survey.refresh(candidates, members, ask.now, false);
+        }
         let round = Round {
+            candidates,
             members,
-            failed,
-            now,
-            panic: panics(members),
+            latencies,
+            ask,
+            panic: members.ejected() > 0 && self.survey.panic,
         };
-        self.fast(candidates, latencies, &round, rng)
-            .or_else(|| round.search(candidates, rng))
+        if let Some(key) = ask.key
+            && let Some(pick) = round.keyed(key)
+        {
+            return Some(pick);
+        }
+        let first = usize::from(preferred && rng.random::<f64>() >= self.survey.stays);
+        self.among(&round, first, rng)
+            .or_else(|| match preferred {
+                true => self.among(&round, 1 - first, rng),
+                false => None,
+            })
+            .or_else(|| round.draining(rng))
+            .or_else(|| round.last_resort(rng))
     }
 
-    fn fast(
-        &mut self,
-        candidates: &Candidates,
-        latencies: &Latencies,
-        round: &Round<'_>,
-        rng: &mut impl Rng,
-    ) -> Option<Pick> {
-        if candidates.up.is_empty() {
+    /// Whether nobody is in rotation and no probe is due: then the request had better go to another service.
+    pub fn is_out(&mut self, candidates: &Candidates, members: &Members, now: Moment) -> bool {
+        if candidates.ups() == 0 {
+            return true;
+        }
+        self.survey.refresh(candidates, members, now, false);
+        self.survey.nobody && !candidates.is_due(members, now, FEW)
+    }
+
+    fn among(&mut self, round: &Round<'_>, pool: usize, rng: &mut impl Rng) -> Option<Pick> {
+        self.fast(round, pool, rng)
+            .or_else(|| self.left(round, pool, rng))
+    }
+
+    /// Draws from one pool.
+    fn fast(&mut self, round: &Round<'_>, pool: usize, rng: &mut impl Rng) -> Option<Pick> {
+        let candidates = round.candidates;
+        if candidates.pools[pool].is_empty() {
             return None;
         }
-        let mut first: Option<(usize, Why)> = None;
-        for _ in 0..DRAWS {
-            let place = match self.kind {
-                Balance::RoundRobin => self.turn(candidates)?,
-                _ => candidates.up.draw(rng),
-            };
-            let member = candidates.up.member(place);
-            let Some(why) = round.admits(member) else {
-                continue;
-            };
-            if why == Why::Probe || matches!(self.kind, Balance::RoundRobin | Balance::Random) {
-                return Some(Pick { member, why });
+        match candidates.kind {
+            Kind::RoundRobin => {
+                let turns = &mut self.turns[pool];
+                let weighted = &candidates.pools[pool];
+                (0..DRAWS).find_map(|_| {
+                    let place = take_turn(turns, weighted, round)?;
+                    round.admitted(weighted.member(place))
+                })
             }
-            match first {
-                None if candidates.up.len() > 1 => first = Some((place, why)),
-                None => return Some(Pick { member, why }),
-                Some((other, _)) if other == place => {}
-                Some((other, other_why)) => {
-                    let better = self.better(candidates, latencies, round, other, place);
-                    let why = if better == other { other_why } else { why };
-                    return Some(Pick {
-                        member: candidates.up.member(better),
-                        why,
-                    });
-                }
-            }
+            _ => round.draw(&candidates.pools[pool], rng),
         }
-        first.map(|(place, why)| Pick {
-            member: candidates.up.member(place),
-            why,
-        })
     }
 
-    /// The cheaper of two places; at a tie the first, so that idle endpoints get their weight.
-    fn better(
-        &self,
-        candidates: &Candidates,
-        latencies: &Latencies,
-        round: &Round<'_>,
-        first: usize,
-        second: usize,
-    ) -> usize {
-        let load = |place: usize| {
-            let state = &round.members.list()[candidates.up.member(place)].state;
-            f64::from(state.active()) / candidates.up.relative_weight(place)
-        };
-        let estimate = |place: usize| {
-            latencies
-                .0
-                .get(candidates.up.member(place))?
-                .estimate(round.now)
-        };
-        let costs = match (self.kind, estimate(first), estimate(second)) {
-            (Balance::P2c, Some(a), Some(b)) => (a * (load(first) + 1.0), b * (load(second) + 1.0)),
-            // Of one of them nothing is known yet: only how busy they are.
-            _ => (load(first), load(second)),
-        };
-        if costs.1 < costs.0 { second } else { first }
+    /// Draws were in vain: whoever is in rotation all the same.
+    fn left(&mut self, round: &Round<'_>, pool: usize, rng: &mut impl Rng) -> Option<Pick> {
+        let weighted = &round.candidates.pools[pool];
+        if weighted.len() <= FEW {
+            let mut all = weighted.around(rng);
+            return all.find_map(|member| round.admitted(member));
+        }
+        let Round {
+            candidates,
+            members,
+            ask,
+            ..
+        } = round;
+        self.survey.refresh(candidates, members, ask.now, true);
+        let left = &self.survey.left.as_ref()?[pool];
+        match left.is_empty() {
+            true => None,
+            false => round.draw(left, rng),
+        }
     }
+}
 
-    fn turn(&mut self, candidates: &Candidates) -> Option<usize> {
-        let mut next = self.turns.peek_mut()?;
-        let Reverse((at, place)) = *next;
-        *next = Reverse((at.wrapping_add(candidates.up.stride(place as usize)), place));
-        Some(place as usize)
-    }
+/// Whose turn it is; its next comes the later the less of its weight it has yet.
+fn take_turn(turns: &mut Turns, pool: &Weighted, round: &Round<'_>) -> Option<usize> {
+    let mut next = turns.peek_mut()?;
+    let Reverse((at, place)) = *next;
+    let part = round.part(pool.member(place as usize));
+    let stride = pool.stride(place as usize);
+    let stride = match part < 1.0 {
+        true => (stride as f64 / part) as u64,
+        false => stride,
+    };
+    *next = Reverse((at.wrapping_add(stride), place));
+    Some(place as usize)
 }
 
 /// What holds for one pick.
 struct Round<'a> {
+    candidates: &'a Candidates,
     members: &'a Members,
-    failed: &'a [usize],
-    now: Moment,
+    latencies: &'a Latencies,
+    ask: Ask<'a>,
     panic: bool,
 }
 
 impl Round<'_> {
     /// Whether a member that is up may get it, and why. A due probe is claimed by asking.
     fn admits(&self, index: usize) -> Option<Why> {
-        if self.failed.contains(&index) {
+        if self.ask.failed.contains(&index) {
             return None;
         }
         let member = &self.members.list()[index];
-        match member.standing(self.now) {
+        match member.standing(self.ask.now) {
             Standing::In => Some(Why::Rotation),
-            Standing::Due if member.claim(self.now) => Some(Why::Probe),
-            _ if self.panic && !member.host.is_ejected() && !member.state.rotation.is_gone() => {
-                Some(Why::Panic)
+            // To a host that could not be connected to no request goes before a connection did.
+            Standing::Due if !member.host.is_ejected() && member.claim(self.ask.now) => {
+                Some(Why::Probe)
             }
+            _ if self.panic && member.is_reachable() => Some(Why::Panic),
             _ => None,
         }
     }
 
-    /// Every candidate, from a random place on: those that are up, those that drain, then whoever is left.
-    fn search(&self, candidates: &Candidates, rng: &mut impl Rng) -> Option<Pick> {
-        let up = candidates
-            .up
-            .around(rng)
-            .find_map(|member| self.admits(member).map(|why| Pick { member, why }));
-        up.or_else(|| {
-            let draining = |member: &usize| {
-                !self.failed.contains(member)
-                    && self.members.list()[*member].standing(self.now) == Standing::In
-            };
-            let member = candidates.draining.around(rng).find(draining)?;
-            Some(Pick {
-                member,
-                why: Why::Draining,
-            })
-        })
-        .or_else(|| {
-            let everybody = || candidates.up.members().chain(candidates.draining.members());
-            let not_gone = |member: &usize| !self.members.list()[*member].state.rotation.is_gone();
-            let rank = |member: &usize| {
-                let host_lost = self.members.list()[*member].host.is_ejected();
-                (self.failed.contains(member), host_lost, rng.random::<u32>())
-            };
-            let member = everybody().filter(not_gone).min_by_key(rank)?;
-            Some(Pick {
-                member,
-                why: Why::LastResort,
-            })
-        })
+    fn admitted(&self, member: usize) -> Option<Pick> {
+        self.admits(member).map(|why| self.picked(member, why))
     }
-}
 
-fn panics(members: &Members) -> bool {
-    let ejected = members.ejected();
-    ejected > 0 && members.usable().saturating_sub(ejected) * 2 < members.usable()
+    fn picked(&self, member: usize, why: Why) -> Pick {
+        let zone = &self.candidates.zone;
+        let here = (zone.as_ref()).map(|zone| **zone == *self.members.list()[member].endpoint.zone);
+        Pick { member, why, here }
+    }
+
+    /// The share of its weight that a member has yet.
+    fn part(&self, member: usize) -> f64 {
+        match self.candidates.slow_start {
+            Duration::ZERO => 1.0,
+            whole => self.members.list()[member].part(self.ask.now, whole),
+        }
+    }
+
+    /// The first of those a key asks for that may get it.
+    fn keyed(&self, key: Key) -> Option<Pick> {
+        let (mut looked, mut found) = (0, None);
+        self.candidates.walk(key, |member| {
+            looked += 1;
+            found = self.admitted(member);
+            found.is_none() && looked < WALK
+        });
+        found
+    }
+
+    /// One at random, or the better of two.
+    fn draw(&self, pool: &Weighted, rng: &mut impl Rng) -> Option<Pick> {
+        let one = match self.candidates.kind {
+            Kind::Random | Kind::RoundRobin => true,
+            Kind::P2c | Kind::LeastRequest => pool.len() == 1,
+        };
+        let (mut first, mut passed) = (None, None);
+        for _ in 0..DRAWS {
+            let place = pool.draw(rng);
+            let member = pool.member(place);
+            let Some(why) = self.admits(member) else {
+                continue;
+            };
+            if why == Why::Probe {
+                return Some(self.picked(member, why));
+            }
+            let part = self.part(member);
+            if part < 1.0 && rng.random::<f64>() >= part {
+                passed = Some((place, why));
+                continue;
+            }
+            match first {
+                None if one => return Some(self.picked(member, why)),
+                None => first = Some((place, why)),
+                Some((other, _)) if other == place => {}
+                Some((other, other_why)) => {
+                    let better = self.better(pool, other, place);
+                    let why = if better == other { other_why } else { why };
+                    return Some(self.picked(pool.member(better), why));
+                }
+            }
+        }
+        let (place, why) = first.or(passed)?;
+        Some(self.picked(pool.member(place), why))
+    }
+
+    /// The cheaper of two places; at a tie the first, so that idle endpoints get their weight.
+    fn better(&self, pool: &Weighted, first: usize, second: usize) -> usize {
+        let load = |place: usize| {
+            let member = pool.member(place);
+            let state = &self.members.list()[member].state;
+            f64::from(state.active()) / (pool.relative_weight(place) * self.part(member))
+        };
+        let estimate = |place: usize| {
+            self.latencies
+                .0
+                .get(pool.member(place))?
+                .estimate(self.ask.now)
+        };
+        let costs = match (self.candidates.kind, estimate(first), estimate(second)) {
+            (Kind::P2c, Some(a), Some(b)) => (a * (load(first) + 1.0), b * (load(second) + 1.0)),
+            // Of one of them nothing is known yet: only how busy they are.
+            _ => (load(first), load(second)),
+        };
+        if costs.1 < costs.0 { second } else { first }
+    }
+
+    fn draining(&self, rng: &mut impl Rng) -> Option<Pick> {
+        let may = |member: &usize| {
+            !self.ask.failed.contains(member)
+                && self.members.list()[*member].standing(self.ask.now) == Standing::In
+        };
+        let member = self
+            .candidates
+            .draining
+            .around(rng)
+            .take(FEW)
+            .find(|member| may(member))?;
+        Some(self.picked(member, Why::Draining))
+    }
+
+    /// Whoever is left: rather one that did not fail, rather one whose host can be reached.
+    fn last_resort(&self, rng: &mut impl Rng) -> Option<Pick> {
+        let Candidates {
+            pools, draining, ..
+        } = self.candidates;
+        let everybody: Vec<usize> = pools
+            .iter()
+            .chain([draining])
+            .flat_map(|pool| pool.around(rng).take(FEW).collect::<Vec<_>>())
+            .collect();
+        let not_gone = |member: &usize| !self.members.list()[*member].state.rotation.is_gone();
+        let rank = |member: &usize| {
+            let host_lost = self.members.list()[*member].host.is_ejected();
+            let failed = self.ask.failed.contains(member);
+            (failed, host_lost, rng.random::<u32>())
+        };
+        let member = everybody.into_iter().filter(not_gone).min_by_key(rank)?;
+        Some(self.picked(member, Why::LastResort))
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::time::Moment;
 /// No ejection lasts longer.
 pub const MAX_EJECTION: Duration = Duration::from_secs(300);
 
+/// What a slow start begins with.
+pub const LEAST_PART: f64 = 0.1;
+
 /// A probe whose result never comes is repeated after this.
 pub const PROBE_LEASE: Duration = Duration::from_secs(20);
 
@@ -25,6 +28,7 @@ pub struct Members {
     list: Box<[Member]>,
     usable: usize,
     pub(crate) ejected: Arc<AtomicUsize>,
+    changes: Arc<AtomicU64>,
 }
 
 /// One of them.
@@ -46,8 +50,9 @@ pub struct State {
     pending: AtomicU32,
     pub(crate) consecutive: AtomicU32,
     pub(crate) failed_probes: AtomicU32,
-    pub(crate) successes: AtomicU32,
-    pub(crate) failures: AtomicU32,
+    pub(crate) sums: crate::outlier::Sums,
+    /// Since when it is out as a suspect, as the control thread saw it; 0: it is not.
+    pub(crate) suspect_since: AtomicU64,
     /// Whether it is in rotation.
     pub rotation: Rotation,
     /// Only the control thread looks at it.
@@ -59,6 +64,8 @@ pub struct State {
 pub struct Rotation {
     /// 0: in. Else the moment from which one request may try.
     until: AtomicU64,
+    /// Since when it is in, where it was not always; 0: always, as far as is known.
+    since: AtomicU64,
     /// Ejections so far, which lengthen the next.
     times: AtomicU32,
 }
@@ -87,7 +94,11 @@ pub enum Standing {
 
 /// The hosts of all services, kept by the control thread, so that one failed connect speaks for all endpoints of a host.
 #[derive(Debug, Default)]
-pub struct Hosts(HashMap<String, Arc<Rotation>>);
+pub struct Hosts {
+    known: HashMap<String, Arc<Rotation>>,
+    /// Rises whenever anybody anywhere leaves rotation or comes back.
+    changes: Arc<AtomicU64>,
+}
 
 /// A request under way to an endpoint; ends when dropped.
 #[derive(Debug)]
@@ -101,35 +112,44 @@ pub struct Pending(Arc<State>);
 
 impl Members {
     /// The list for new endpoints, with the states of this one where host and instance are the same. An endpoint that was
-    /// given up as lost and is confirmed now starts anew.
-    pub fn reconcile(&self, endpoints: &[Endpoint], hosts: &mut Hosts) -> Members {
-        let known: HashMap<(&str, &str), &Arc<State>> = self
+    /// given up as lost and is confirmed now starts anew. What is up now and was not in this list is so since `now`;
+    /// where there was nobody, everybody is as if always there.
+    pub fn reconcile(&self, endpoints: &[Endpoint], hosts: &mut Hosts, now: Moment) -> Members {
+        let known: HashMap<(&str, &str), &Member> = self
             .list
             .iter()
-            .map(|member| (member.key(), &member.state))
+            .map(|member| (member.key(), member))
             .collect();
+        let was_up =
+            |member: &Member| member.is_usable() && member.endpoint.state == EndpointState::Up;
+        let anybody = self.list.iter().any(was_up);
         let list: Box<[Member]> = endpoints
             .iter()
             .map(|endpoint| {
-                let state = known.get(&(endpoint.host.as_str(), endpoint.instance.as_str()));
-                let state = match state {
+                let before = known.get(&(endpoint.host.as_str(), endpoint.instance.as_str()));
+                let state = match before.map(|before| &before.state) {
                     Some(state) if endpoint.suspect || !state.rotation.is_gone() => {
                         Arc::clone(state)
                     }
                     _ => Arc::default(),
                 };
-                Member {
+                let member = Member {
                     endpoint: endpoint.clone(),
                     state,
                     host: hosts.get(&endpoint.host),
+                };
+                if anybody && was_up(&member) && !before.is_some_and(|before| was_up(before)) {
+                    member.state.rotation.starts(now);
                 }
+                member
             })
             .collect();
         let usable = list.iter().filter(|member| member.is_usable()).count();
         let members = Members {
             list,
             usable,
-            ejected: Arc::default(),
+            ejected: Arc::clone(&self.ejected),
+            changes: Arc::clone(&hosts.changes),
         };
         members.recount();
         members
@@ -151,13 +171,25 @@ impl Members {
     }
 
     /// Counts the ejected again: what two generations of a list counted at the same time.
-    pub(crate) fn recount(&self) {
+    pub fn recount(&self) {
         let ejected = self
             .list
             .iter()
             .filter(|member| member.state.rotation.is_ejected())
             .count();
-        self.ejected.store(ejected, Relaxed);
+        if self.ejected.swap(ejected, Relaxed) != ejected {
+            self.changed();
+        }
+    }
+
+    /// How often anybody left rotation or came back, of these and of others.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
+    }
+
+    /// Somebody left rotation or came back.
+    pub(crate) fn changed(&self) {
+        self.changes.fetch_add(1, Relaxed);
     }
 }
 
@@ -180,6 +212,22 @@ impl Member {
             (Standing::Due, Standing::Due) => Standing::Due,
             _ => Standing::Out,
         }
+    }
+
+    /// Whether its host can be reached, and it was not given up.
+    pub fn is_reachable(&self) -> bool {
+        !self.host.is_ejected() && !self.state.rotation.is_gone()
+    }
+
+    /// The share of its weight that it has yet, if it takes `whole` to have all of it: a tenth at first, and then as time goes.
+    pub fn part(&self, now: Moment, whole: Duration) -> f64 {
+        let since = |rotation: &Rotation| rotation.since.load(Relaxed);
+        let since = since(&self.state.rotation).max(since(&self.host));
+        if since == 0 {
+            return 1.0;
+        }
+        let gone = now.since(Moment::from_nanos(since)).as_secs_f64();
+        (gone / whole.as_secs_f64()).clamp(LEAST_PART, 1.0)
     }
 
     /// Claims the one probe that is due, of the endpoint, its host or both.
@@ -244,6 +292,8 @@ impl Rotation {
 
     /// Where it stands.
     pub fn standing(&self, now: Moment) -> Standing {
+        #[cfg(test)]
+        tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
         match self.until.load(Relaxed) {
             0 => Standing::In,
             until if now.as_nanos() < until || until == Self::GONE => Standing::Out,
@@ -316,9 +366,17 @@ impl Rotation {
     }
 
     /// Back in. `false`: it was in, or is given up.
-    pub(crate) fn give_back(&self) -> bool {
+    pub(crate) fn give_back(&self, now: Moment) -> bool {
         let back = |until| (until != 0 && until != Self::GONE).then_some(0);
-        self.until.fetch_update(Relaxed, Relaxed, back).is_ok()
+        let is_back = self.until.fetch_update(Relaxed, Relaxed, back).is_ok();
+        if is_back {
+            self.starts(now);
+        }
+        is_back
+    }
+
+    fn starts(&self, now: Moment) {
+        self.since.store(now.as_nanos(), Relaxed);
     }
 
     /// Out for good. `false`: it was already.
@@ -333,7 +391,7 @@ impl Rotation {
         let _ = self.times.fetch_update(Relaxed, Relaxed, less);
     }
 
-    fn claim(&self, now: Moment) -> bool {
+    pub(crate) fn claim(&self, now: Moment) -> bool {
         let before = self.until.load(Relaxed);
         before != 0
             && before <= now.as_nanos()
@@ -353,15 +411,16 @@ fn until(now: Moment, length: Duration) -> u64 {
 impl Hosts {
     /// What was learned of a host, the same for everybody who asks.
     pub fn get(&mut self, host: &str) -> Arc<Rotation> {
-        match self.0.get(host) {
+        match self.known.get(host) {
             Some(known) => Arc::clone(known),
-            None => Arc::clone(self.0.entry(host.to_owned()).or_default()),
+            None => Arc::clone(self.known.entry(host.to_owned()).or_default()),
         }
     }
 
     /// Forgets the hosts of which no list has a member any more.
     pub fn sweep(&mut self) {
-        self.0.retain(|_, rotation| Arc::strong_count(rotation) > 1);
+        self.known
+            .retain(|_, rotation| Arc::strong_count(rotation) > 1);
     }
 }
 

@@ -1,36 +1,53 @@
 //! Outlier detection: who is taken out of rotation for how they answer, and how they come back.
 //!
-//! Out: after so many failures in a row; after too few successes within ten seconds; a suspect at its first failure; and
-//! all endpoints of a host together when its inbound port cannot be connected to. Back: the time being over, one request
-//! goes there; its success brings the endpoint back, its failure ejects it again, longer. Never more than the configured
-//! share of a service is out at once, suspects and hosts excepted, because they are not slow but absent.
+//! Out: after so many failures in a row; after too few successes within ten seconds, or where the answers of those ten
+//! seconds took so many times longer than its peers'; a suspect at its first failure; and all endpoints of a host together
+//! when its inbound port cannot be connected to. Back: the time being over, one request goes there; its success brings the
+//! endpoint back, its failure ejects it again, longer. To a host whose port could not be connected to no request goes: the
+//! control thread connects ([`claim_hosts`]), so that a dead host costs a caller one attempt, not one for each probe. Never
+//! more than the configured share of a service is out at once, suspects and hosts excepted, because they are not slow but
+//! absent.
+//!
+//! Whoever decides first decides for all workers, and it alone tells: an ejection is one event, however many saw the failures.
 
+mod window;
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use weft_model::section;
 
-use crate::balance::Why;
-use crate::endpoint::{Member, Members};
+use crate::balance::{Why, hash};
+use crate::endpoint::{Member, Members, Rotation, Standing};
 use crate::time::Moment;
 
-/// Seconds over which successes are counted.
+pub(crate) use self::window::{Sums, Window};
+
+/// Seconds over which successes and latencies are counted.
 pub const WINDOW: usize = 10;
 
-/// Fewer requests than these say nothing about a share.
+/// Fewer requests than these say nothing about a share or a mean.
 pub const MIN_REQUESTS: u32 = 5;
+
+/// Fewer endpoints with that many requests are no peers to be compared with.
+pub const MIN_PEERS: usize = 3;
+
+/// Slower than its peers by less than this is nobody, whatever the factor.
+pub const LEAST_LAG: Duration = Duration::from_millis(5);
 
 /// A suspect that failed so many probes is given up.
 pub const MAX_FAILED_PROBES: u32 = 3;
 
-/// Seconds in rotation without a failure after which one ejection is forgiven.
-const CALM: u32 = 30;
+/// A suspect that is out for so long is given up.
+pub const MAX_SUSPICION: Duration = Duration::from_secs(600);
 
 /// The rules of one service.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     consecutive: u32,
     success_below: f64,
+    latency_factor: f64,
     eject: Duration,
     max_ejected: f64,
 }
@@ -58,8 +75,8 @@ pub struct Event {
 /// What happened to an endpoint or its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Out for so long.
-    Ejected(Duration),
+    /// Out for so long, and why.
+    Ejected(Duration, Cause),
     /// It and all others of its host are out for so long.
     HostEjected(Duration),
     /// In again.
@@ -70,12 +87,19 @@ pub enum Change {
     Gone,
 }
 
-/// Successes and failures of the last seconds; only the control thread has it.
-#[derive(Debug, Default)]
-pub(crate) struct Window {
-    seconds: [(u32, u32); WINDOW],
-    next: usize,
-    calm: u32,
+/// Why an endpoint is ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Failures in a row.
+    Consecutive,
+    /// Too few successes.
+    Success,
+    /// Slower than its peers.
+    Latency,
+    /// A suspect's first failure.
+    Suspect,
+    /// Its probe failed.
+    Probe,
 }
 
 // === impl Policy ===
@@ -86,6 +110,7 @@ impl Policy {
         Policy {
             consecutive: outlier.consecutive,
             success_below: outlier.success_below,
+            latency_factor: outlier.latency_factor,
             eject: Duration::from_millis(outlier.eject_ms),
             max_ejected: outlier.max_ejected,
         }
@@ -102,7 +127,7 @@ impl Policy {
     ) -> Option<Event> {
         let member = &members.list()[index];
         let change = match outcome {
-            Outcome::Success => self.succeeded(members, member, why),
+            Outcome::Success => self.succeeded(members, member, why, now),
             Outcome::Failure => self.failed(members, member, why, now),
             Outcome::HostUnreachable => self.unreachable(members, member, why, now),
         };
@@ -112,38 +137,135 @@ impl Policy {
         })
     }
 
-    /// To be called every second by one thread: judges the shares of the last ten.
+    /// How long an answer took, where that is judged.
+    pub fn took(&self, members: &Members, index: usize, took: Duration) {
+        if self.latency_factor > 0.0
+            && let Some(member) = members.list().get(index)
+        {
+            member.state.sums.took(took);
+        }
+    }
+
+    /// To be called every second by one thread: judges the last ten.
     pub fn roll(&self, members: &Members, now: Moment) -> Vec<Event> {
         members.recount();
         let mut events = Vec::new();
+        let mut means = Vec::new();
         for (index, member) in members.list().iter().enumerate() {
-            let (successes, failures) = member.roll();
-            let total = successes + failures;
-            let poor = total >= MIN_REQUESTS
-                && f64::from(successes) * 100.0 < self.success_below * f64::from(total);
-            if poor && let Some(length) = self.eject(members, member, now) {
-                member.forget_window();
+            if self.is_overdue(members, member, now) {
                 events.push(Event {
                     member: index,
-                    change: Change::Ejected(length),
+                    change: Change::Gone,
                 });
             }
+            let sums = member.roll();
+            let total = sums.successes.saturating_add(sums.failures);
+            let poor = total >= MIN_REQUESTS
+                && f64::from(sums.successes) * 100.0 < self.success_below * f64::from(total);
+            if poor {
+                events.extend(self.judged(members, index, Cause::Success, now));
+            } else if self.latency_factor > 0.0 && sums.answers >= MIN_REQUESTS {
+                means.push((sums.mean(), index));
+            }
+        }
+        for index in laggards(&mut means, self.latency_factor) {
+            events.extend(self.judged(members, index, Cause::Latency, now));
         }
         events
     }
 
-    fn succeeded(&self, members: &Members, member: &Member, why: Why) -> Option<Change> {
+    /// After one connection for all of those hosts: suspects on the ones that `missed` are a probe nearer to their end.
+    pub fn missed(&self, members: &Members, missed: impl Fn(&Arc<Rotation>) -> bool) -> Vec<Event> {
+        let suspects = members.list().iter().enumerate();
+        suspects
+            .filter(|(_, member)| member.endpoint.suspect && missed(&member.host))
+            .filter(|(_, member)| self.gave_up(members, member))
+            .map(|(index, _)| Event {
+                member: index,
+                change: Change::Gone,
+            })
+            .collect()
+    }
+
+    /// The connection to the host of that member, which [`claim_hosts`] asked for, came about or not.
+    pub fn probed(
+        &self,
+        members: &Members,
+        index: usize,
+        reached: bool,
+        now: Moment,
+    ) -> Option<Event> {
+        let host = &members.list()[index].host;
+        let change = match reached {
+            true => host.give_back(now).then_some(Change::HostReturned),
+            false => {
+                let length = host.eject_again(now, jitter(self.eject, now));
+                length.map(Change::HostEjected)
+            }
+        };
+        change.map(|change| {
+            members.changed();
+            Event {
+                member: index,
+                change,
+            }
+        })
+    }
+
+    fn judged(&self, members: &Members, index: usize, cause: Cause, now: Moment) -> Option<Event> {
+        let member = &members.list()[index];
+        let length = self.eject(members, member, now)?;
+        member.forget_window();
+        Some(Event {
+            member: index,
+            change: Change::Ejected(length, cause),
+        })
+    }
+
+    /// Whether a suspect has been out for too long.
+    fn is_overdue(&self, members: &Members, member: &Member, now: Moment) -> bool {
+        if !member.endpoint.suspect || member.state.rotation.is_gone() {
+            return false;
+        }
+        let since = &member.state.suspect_since;
+        if member.standing(now) == Standing::In {
+            since.store(0, Relaxed);
+            return false;
+        }
+        match since.load(Relaxed) {
+            0 => {
+                since.store(now.as_nanos().max(1), Relaxed);
+                false
+            }
+            out => {
+                let overdue = now.since(Moment::from_nanos(out)) >= MAX_SUSPICION;
+                overdue && give_up(members, member)
+            }
+        }
+    }
+
+    fn succeeded(
+        &self,
+        members: &Members,
+        member: &Member,
+        why: Why,
+        now: Moment,
+    ) -> Option<Change> {
         let state = &member.state;
         if state.consecutive.load(Relaxed) != 0 {
             state.consecutive.store(0, Relaxed);
         }
-        state.successes.fetch_add(1, Relaxed);
+        state.sums.succeeded();
         if !matches!(why, Why::Probe | Why::LastResort) {
             return None;
         }
         state.failed_probes.store(0, Relaxed);
-        let host_is_back = member.host.give_back();
-        if give_back(members, member) {
+        let host_is_back = member.host.give_back(now);
+        let is_back = give_back(members, member, now);
+        if host_is_back || is_back {
+            members.changed();
+        }
+        if is_back {
             Some(Change::Returned)
         } else {
             host_is_back.then_some(Change::HostReturned)
@@ -152,28 +274,33 @@ impl Policy {
 
     fn failed(&self, members: &Members, member: &Member, why: Why, now: Moment) -> Option<Change> {
         let state = &member.state;
-        state.failures.fetch_add(1, Relaxed);
+        state.sums.failed();
         let consecutive = state.consecutive.fetch_add(1, Relaxed).saturating_add(1);
         if why == Why::Probe {
-            // Whatever failed, its host could be reached.
-            let host_is_back = member.host.give_back();
             if self.gave_up(members, member) {
                 return Some(Change::Gone);
             }
-            return match state.rotation.eject_again(now, self.eject) {
-                Some(length) => Some(Change::Ejected(length)),
-                None => host_is_back.then_some(Change::HostReturned),
+            let length = match member.endpoint.suspect {
+                true => jitter(self.eject, now),
+                false => self.eject,
             };
+            let again = state.rotation.eject_again(now, length);
+            return again.map(|length| Change::Ejected(length, Cause::Probe));
         }
         if member.endpoint.suspect {
-            return eject(members, member, now, self.eject).map(Change::Ejected);
+            let length = state.rotation.eject(now, jitter(self.eject, now))?;
+            members.ejected.fetch_add(1, Relaxed);
+            left(members, member);
+            return Some(Change::Ejected(length, Cause::Suspect));
         }
         if self.consecutive == 0 || consecutive < self.consecutive {
             return None;
         }
-        self.eject(members, member, now).map(Change::Ejected)
+        let length = self.eject(members, member, now)?;
+        Some(Change::Ejected(length, Cause::Consecutive))
     }
 
+    /// All of its host are out, outside the bound.
     fn unreachable(
         &self,
         members: &Members,
@@ -181,29 +308,30 @@ impl Policy {
         why: Why,
         now: Moment,
     ) -> Option<Change> {
+        let length = jitter(self.eject, now);
         if why == Why::Probe {
-            let again = member.host.eject_again(now, self.eject);
-            let own = member.state.rotation.eject_again(now, self.eject);
+            member.state.rotation.eject_again(now, length);
             if self.gave_up(members, member) {
                 return Some(Change::Gone);
             }
-            if let Some(length) = again {
-                return Some(Change::HostEjected(length));
-            }
-            if own.is_some() {
-                return member.host.eject(now, self.eject).map(Change::HostEjected);
-            }
         }
-        member.host.eject(now, self.eject).map(Change::HostEjected)
+        let length = member.host.eject(now, length)?;
+        members.changed();
+        Some(Change::HostEjected(length))
     }
 
-    /// Within the bound.
+    /// Within the bound, which holds whoever else ejects at the same time.
     fn eject(&self, members: &Members, member: &Member, now: Moment) -> Option<Duration> {
-        let all = members.usable() as f64;
-        if (members.ejected() + 1) as f64 > all * self.max_ejected / 100.0 {
+        let most = members.usable() as f64 * self.max_ejected / 100.0;
+        let room = |count: usize| ((count + 1) as f64 <= most).then_some(count + 1);
+        let ejected = &members.ejected;
+        ejected.fetch_update(Relaxed, Relaxed, room).ok()?;
+        let Some(length) = member.state.rotation.eject(now, self.eject) else {
+            one_less(members);
             return None;
-        }
-        eject(members, member, now, self.eject)
+        };
+        left(members, member);
+        Some(length)
     }
 
     fn gave_up(&self, members: &Members, member: &Member) -> bool {
@@ -212,80 +340,68 @@ impl Policy {
             .failed_probes
             .fetch_add(1, Relaxed)
             .saturating_add(1);
-        if !member.endpoint.suspect || failed < MAX_FAILED_PROBES {
-            return false;
-        }
-        let was_in = !member.state.rotation.is_ejected();
-        let gone = member.state.rotation.give_up();
-        if gone && was_in {
-            members.ejected.fetch_add(1, Relaxed);
-        }
-        gone
+        member.endpoint.suspect && failed >= MAX_FAILED_PROBES && give_up(members, member)
     }
 }
 
-fn eject(members: &Members, member: &Member, now: Moment, base: Duration) -> Option<Duration> {
-    let length = member.state.rotation.eject(now, base)?;
-    members.ejected.fetch_add(1, Relaxed);
-    member.state.consecutive.store(0, Relaxed);
-    Some(length)
+/// The members whose hosts are due for a connection, one for each host: whoever gets them is the one to make it.
+pub fn claim_hosts(members: &Members, now: Moment) -> impl Iterator<Item = usize> {
+    let list = members.list().iter().enumerate();
+    list.filter(move |(_, member)| member.host.standing(now) == Standing::Due)
+        .filter(move |(_, member)| member.host.claim(now))
+        .map(|(index, _)| index)
 }
 
-fn give_back(members: &Members, member: &Member) -> bool {
-    let back = member.state.rotation.give_back();
+fn give_up(members: &Members, member: &Member) -> bool {
+    let was_in = !member.state.rotation.is_ejected();
+    let gone = member.state.rotation.give_up();
+    if gone {
+        if was_in {
+            members.ejected.fetch_add(1, Relaxed);
+        }
+        members.changed();
+    }
+    gone
+}
+
+fn left(members: &Members, member: &Member) {
+    member.state.consecutive.store(0, Relaxed);
+    members.changed();
+}
+
+fn give_back(members: &Members, member: &Member, now: Moment) -> bool {
+    let back = member.state.rotation.give_back(now);
     if back {
-        // A recount may have come in between; it must not go below nothing.
-        let _ = members
-            .ejected
-            .fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1));
+        one_less(members);
     }
     back
 }
 
-// === impl Member ===
+fn one_less(members: &Members) {
+    // A recount may have come in between; it must not go below nothing.
+    let less = |count: usize| count.checked_sub(1);
+    let _ = members.ejected.fetch_update(Relaxed, Relaxed, less);
+}
 
-impl Member {
-    /// Ends a second: the sums of the last ten.
-    fn roll(&self) -> (u32, u32) {
-        let state = &self.state;
-        let second = (
-            state.successes.swap(0, Relaxed),
-            state.failures.swap(0, Relaxed),
-        );
-        let mut window = state
-            .window
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let next = window.next;
-        window.seconds[next] = second;
-        window.next = (next + 1) % WINDOW;
-        window.calm = if second.1 > 0 || state.rotation.is_ejected() {
-            0
-        } else {
-            window.calm + 1
-        };
-        if window.calm >= CALM {
-            window.calm = 0;
-            state.rotation.forgive();
-            self.host.forgive();
-        }
-        window.seconds.iter().fold((0, 0), |(good, bad), second| {
-            (
-                u32::saturating_add(good, second.0),
-                u32::saturating_add(bad, second.1),
-            )
-        })
-    }
+/// A little longer than `length`, so that not everybody probes at the same moment; decided by when it is.
+fn jitter(length: Duration, now: Moment) -> Duration {
+    let part = (hash::mix(now.as_nanos()) >> 32) as u32;
+    length + length.mul_f64(f64::from(part) / f64::from(u32::MAX) / 4.0)
+}
 
-    /// What led to an ejection is not held against it when it is back.
-    fn forget_window(&self) {
-        let mut window = self
-            .state
-            .window
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        window.seconds = Default::default();
+/// Who took `factor` times as long as the median of the others.
+fn laggards(means: &mut [(f64, usize)], factor: f64) -> Vec<usize> {
+    if means.len() < MIN_PEERS {
+        return Vec::new();
     }
+    means.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
+    let middle = (means.len() - 2) / 2;
+    let least = LEAST_LAG.as_secs_f64();
+    let late = |(rank, (mean, index)): (usize, &(f64, usize))| {
+        let median = means[if middle < rank { middle } else { middle + 1 }].0;
+        (*mean > median * factor && *mean - median >= least).then_some(*index)
+    };
+    means.iter().enumerate().filter_map(late).collect()
 }
 
 #[cfg(test)]

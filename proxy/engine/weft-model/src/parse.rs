@@ -10,6 +10,10 @@ use crate::validate;
 
 /// A section of any kind.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is unpacked at once, never kept"
+)]
 pub enum Section {
     /// `host`
     Host(Host),

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod balance;
 mod fields;
+
+pub use balance::{Balance, HashOn, MAGLEV_MOST, MAGLEV_SIZE, Maglev, ZonePreference};
 
 /// `host`: who this engine works for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -365,6 +368,15 @@ pub struct Traffic {
     /// Only for `tcp` services.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether endpoints of the caller's own zone are preferred.
+    #[serde(default)]
+    pub zone: Option<ZonePreference>,
+    /// So long the share of an endpoint that is new, or back, grows from a tenth to its whole; 0: at once.
+    #[serde(default)]
+    pub slow_start_ms: u64,
+    /// Where requests go while no endpoint of the service is in rotation: the first of these services that has one.
+    #[serde(default)]
+    pub failover: Vec<String>,
 }
 
 /// Versions of the PROXY protocol.
@@ -375,20 +387,6 @@ pub enum ProxyProtocol {
     V1,
     /// Bytes.
     V2,
-}
-
-/// Balancers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Balance {
-    /// Two choices, the one with the lower peak EWMA × load.
-    P2c,
-    /// Two choices, the one with fewer requests under way per weight.
-    LeastRequest,
-    /// By weight, in turn.
-    RoundRobin,
-    /// By weight, at random.
-    Random,
 }
 
 /// Bounds towards one service, per engine; 0: none.
@@ -425,6 +423,9 @@ pub struct Outlier {
     pub eject_ms: u64,
     /// Percent of the endpoints that may be ejected at once.
     pub max_ejected: f64,
+    /// How many times its peers' median an endpoint's mean time to answer may be, over 10 s and at least 5 requests; 0: any.
+    #[serde(default)]
+    pub latency_factor: f64,
 }
 
 /// Who may call a service.

@@ -156,7 +156,7 @@ fn a_snapshot_takes_all_or_nothing() {
             first.services.len(),
             first.listeners.len()
         ),
-        (all.len(), 4, 4)
+        (all.len(), 10, 4)
     );
     let mut wrong = all.clone();
     wrong.insert("service/shop/api".to_owned(), vec![0x80]);

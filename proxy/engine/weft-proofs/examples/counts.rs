@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 use weft_core::access;
-use weft_core::balance::{Balancer, Candidates, Latencies, Seen};
+use weft_core::balance::{Ask, Balancer, Candidates, Latencies, Plan, Seen};
 use weft_core::caller::{Local, SpiffeId};
 use weft_core::endpoint::{Hosts, Members};
 use weft_core::header::Edits;
@@ -250,15 +250,20 @@ fn picked(count: usize) {
             }))
         })
         .collect();
-    let members = Members::default().reconcile(&endpoints, &mut Hosts::default());
-    let candidates = Candidates::new(&members, &BTreeMap::new());
-    let mut rng = SmallRng::seed_from_u64(1);
-    let mut balancer = Balancer::new(Balance::P2c, &candidates, &mut rng);
-    let mut latencies = Latencies::default().carry(&Members::default(), &members);
     let now = Moment::from_origin(Duration::from_secs(1));
+    let members = Members::default().reconcile(&endpoints, &mut Hosts::default(), now);
+    let candidates = Candidates::new(&members, &BTreeMap::new(), &Plan::plain(Balance::P2c));
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut balancer = Balancer::new(&candidates, &mut rng);
+    let mut latencies = Latencies::default().carry(&Members::default(), &members);
     repeat(|| {
+        let ask = Ask {
+            key: None,
+            failed: &[],
+            now,
+        };
         let pick = balancer
-            .pick(&candidates, &members, &latencies, &[], now, &mut rng)
+            .pick(&candidates, &members, &latencies, ask, &mut rng)
             .expect("somebody");
         latencies.observe(pick.member, Seen::Answer(Duration::from_millis(3)), now);
     });

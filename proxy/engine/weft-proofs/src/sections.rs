@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use weft_core::access;
-use weft_core::balance::{Balancer, Candidates, Latencies};
+use weft_core::balance::{Ask, Balancer, Candidates, Latencies, Plan};
 use weft_core::caller::{Local, SpiffeId};
 use weft_core::endpoint::{Hosts, Members};
 use weft_core::retry::{Attempt, Failure, Policy};
@@ -130,22 +130,20 @@ fn retried(retry: &Retry) {
 
 /// Somebody is picked exactly if somebody may be.
 fn balanced(endpoints: &Endpoints) {
-    let members = Members::default().reconcile(&endpoints.endpoints, &mut Hosts::default());
+    let now = Moment::from_origin(Duration::from_secs(1));
+    let members = Members::default().reconcile(&endpoints.endpoints, &mut Hosts::default(), now);
     assert_eq!(members.list().len(), endpoints.endpoints.len());
-    let candidates = Candidates::new(&members, &Default::default());
     let mut rng = SmallRng::seed_from_u64(1);
     for kind in [Balance::P2c, Balance::RoundRobin, Balance::Random] {
-        let mut balancer = Balancer::new(kind, &candidates, &mut rng);
+        let candidates = Candidates::new(&members, &Default::default(), &Plan::plain(kind));
+        let mut balancer = Balancer::new(&candidates, &mut rng);
         for _ in 0..4 {
-            let now = Moment::from_origin(Duration::from_secs(1));
-            let picked = balancer.pick(
-                &candidates,
-                &members,
-                &Latencies::default(),
-                &[],
+            let ask = Ask {
+                key: None,
+                failed: &[],
                 now,
-                &mut rng,
-            );
+            };
+            let picked = balancer.pick(&candidates, &members, &Latencies::default(), ask, &mut rng);
             assert_eq!(picked.is_none(), candidates.is_empty());
             assert!(picked.is_none_or(|pick| members.list()[pick.member].is_usable()));
         }

@@ -3,14 +3,36 @@ use crate::endpoint::tests::{at, endpoint, members};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use weft_model::section::Endpoint;
+use std::collections::BTreeMap;
+use weft_model::section::{Balance, Endpoint, EndpointState};
 
-const KINDS: [Balance; 4] = [
-    Balance::P2c,
-    Balance::LeastRequest,
-    Balance::RoundRobin,
-    Balance::Random,
+mod crowds;
+mod keyed;
+mod zones;
+
+const KINDS: [Kind; 4] = [
+    Kind::P2c,
+    Kind::LeastRequest,
+    Kind::RoundRobin,
+    Kind::Random,
 ];
+
+fn plan(kind: Kind) -> Plan {
+    Plan::test(match kind {
+        Kind::P2c => Balance::P2c,
+        Kind::LeastRequest => Balance::LeastRequest,
+        Kind::RoundRobin => Balance::RoundRobin,
+        Kind::Random => Balance::Random,
+    })
+}
+
+fn ask(failed: &[usize], now: Moment) -> Ask<'_> {
+    Ask {
+        key: None,
+        failed,
+        now,
+    }
+}
 
 fn fleet(weights: &[u32]) -> Vec<Endpoint> {
     let of = |(index, weight): (usize, &u32)| Endpoint {
@@ -21,15 +43,21 @@ fn fleet(weights: &[u32]) -> Vec<Endpoint> {
 }
 
 /// Picks so many times, each request ended before the next, and counts.
-fn count(kind: Balance, members: &Members, failed: &[usize], picks: usize) -> Vec<usize> {
+fn count(kind: Kind, members: &Members, failed: &[usize], picks: usize) -> Vec<usize> {
     let mut rng = SmallRng::seed_from_u64(7);
-    let candidates = Candidates::new(members, &BTreeMap::new());
-    let mut balancer = Balancer::new(kind, &candidates, &mut rng);
+    let candidates = Candidates::new(members, &BTreeMap::new(), &plan(kind));
+    let mut balancer = Balancer::new(&candidates, &mut rng);
     let latencies = Latencies::default().carry(&Members::default(), members);
     let mut counts = vec![0; members.list().len()];
     for _ in 0..picks {
         let pick = balancer
-            .pick(&candidates, members, &latencies, failed, at(1), &mut rng)
+            .pick(
+                &candidates,
+                members,
+                &latencies,
+                ask(failed, at(1)),
+                &mut rng,
+            )
             .expect("somebody");
         counts[pick.member] += 1;
     }
@@ -54,11 +82,8 @@ fn idle_endpoints_get_their_weight_by_every_balancer() {
 #[test]
 fn turns_are_smooth() {
     let members = members(&fleet(&[1, 1, 1]));
-    assert_eq!(count(Balance::RoundRobin, &members, &[], 3), [1, 1, 1]);
-    assert_eq!(
-        count(Balance::RoundRobin, &members, &[], 300),
-        [100, 100, 100]
-    );
+    assert_eq!(count(Kind::RoundRobin, &members, &[], 3), [1, 1, 1]);
+    assert_eq!(count(Kind::RoundRobin, &members, &[], 300), [100, 100, 100]);
 }
 
 #[test]
@@ -79,7 +104,7 @@ fn the_one_that_failed_gets_it_again_only_if_there_is_nobody_else() {
 fn the_busier_of_two_is_passed_over() {
     let members = members(&fleet(&[1, 1]));
     let _busy: Vec<_> = (0..10).map(|_| members.list()[0].state.begin()).collect();
-    for kind in [Balance::P2c, Balance::LeastRequest] {
+    for kind in [Kind::P2c, Kind::LeastRequest] {
         let counts = count(kind, &members, &[], 1_000);
         assert!(counts[0] < 50, "{kind:?} {counts:?}");
     }
@@ -89,15 +114,15 @@ fn the_busier_of_two_is_passed_over() {
 fn the_slower_of_two_is_passed_over_until_that_is_forgotten() {
     let members = members(&fleet(&[1, 1]));
     let mut rng = SmallRng::seed_from_u64(7);
-    let candidates = Candidates::new(&members, &BTreeMap::new());
-    let mut balancer = Balancer::new(Balance::P2c, &candidates, &mut rng);
+    let candidates = Candidates::new(&members, &BTreeMap::new(), &plan(Kind::P2c));
+    let mut balancer = Balancer::new(&candidates, &mut rng);
     let mut latencies = Latencies::default().carry(&Members::default(), &members);
     latencies.observe(0, Seen::Answer(Duration::from_secs(1)), at(1));
     latencies.observe(1, Seen::Answer(Duration::from_millis(1)), at(1));
     let slow = |balancer: &mut Balancer, latencies: &Latencies, now, rng: &mut SmallRng| {
         let mut pick = || {
             balancer
-                .pick(&candidates, &members, latencies, &[], now, rng)
+                .pick(&candidates, &members, latencies, ask(&[], now), rng)
                 .expect("somebody")
                 .member
         };
@@ -111,10 +136,10 @@ fn the_slower_of_two_is_passed_over_until_that_is_forgotten() {
 #[test]
 fn what_was_measured_goes_with_its_endpoint() {
     let mut hosts = Default::default();
-    let before = Members::default().reconcile(&fleet(&[1, 1]), &mut hosts);
+    let before = Members::default().reconcile(&fleet(&[1, 1]), &mut hosts, at(1));
     let mut latencies = Latencies::default().carry(&Members::default(), &before);
     latencies.observe(1, Seen::Answer(Duration::from_millis(5)), at(1));
-    let after = before.reconcile(&fleet(&[1, 1])[1..], &mut hosts);
+    let after = before.reconcile(&fleet(&[1, 1])[1..], &mut hosts, at(1));
     let carried = latencies.carry(&before, &after);
     assert_eq!(
         (carried.estimate(0, at(1)), carried.estimate(1, at(1))),
@@ -133,13 +158,19 @@ fn an_ejected_endpoint_gets_nothing_until_one_probe_is_due() {
         members.recount();
         assert_eq!(count(kind, &members, &[], 300)[0], 0, "{kind:?}");
         let mut rng = SmallRng::seed_from_u64(7);
-        let candidates = Candidates::new(&members, &BTreeMap::new());
-        let mut balancer = Balancer::new(kind, &candidates, &mut rng);
+        let candidates = Candidates::new(&members, &BTreeMap::new(), &plan(kind));
+        let mut balancer = Balancer::new(&candidates, &mut rng);
         let latencies = Latencies::default();
         let picks: Vec<Pick> = (0..300)
             .map(|_| {
                 balancer
-                    .pick(&candidates, &members, &latencies, &[], at(40), &mut rng)
+                    .pick(
+                        &candidates,
+                        &members,
+                        &latencies,
+                        ask(&[], at(40)),
+                        &mut rng,
+                    )
                     .expect("somebody")
             })
             .filter(|pick| pick.member == 0)
@@ -148,7 +179,8 @@ fn an_ejected_endpoint_gets_nothing_until_one_probe_is_due() {
             picks,
             [Pick {
                 member: 0,
-                why: Why::Probe
+                why: Why::Probe,
+                here: None
             }],
             "{kind:?}"
         );
@@ -165,7 +197,7 @@ fn with_more_than_half_ejected_ejections_are_not_believed() {
             .eject(at(1), Duration::from_secs(30));
     }
     members.recount();
-    let counts = count(Balance::Random, &members, &[], 300);
+    let counts = count(Kind::Random, &members, &[], 300);
     assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
 }
 
@@ -177,12 +209,10 @@ fn unreachable_hosts_get_nothing_while_anybody_else_is_left() {
             .host
             .eject(at(1), Duration::from_secs(30));
     }
-    assert_eq!(count(Balance::P2c, &members, &[], 300), [0, 0, 300]);
+    assert_eq!(count(Kind::P2c, &members, &[], 300), [0, 0, 300]);
     members.list()[2].host.eject(at(1), Duration::from_secs(30));
     assert_eq!(
-        count(Balance::P2c, &members, &[], 300)
-            .iter()
-            .sum::<usize>(),
+        count(Kind::P2c, &members, &[], 300).iter().sum::<usize>(),
         300,
         "somebody is tried all the same"
     );
@@ -193,10 +223,10 @@ fn what_drains_is_used_where_nothing_else_is_left() {
     let mut endpoints = fleet(&[1, 1]);
     endpoints[1].state = EndpointState::Drain;
     let members = members(&endpoints);
-    assert_eq!(count(Balance::P2c, &members, &[], 100), [100, 0]);
-    assert_eq!(count(Balance::P2c, &members, &[0], 100), [0, 100]);
+    assert_eq!(count(Kind::P2c, &members, &[], 100), [100, 0]);
+    assert_eq!(count(Kind::P2c, &members, &[0], 100), [0, 100]);
     members.list()[0].host.eject(at(1), Duration::from_secs(30));
-    assert_eq!(count(Balance::P2c, &members, &[], 100), [0, 100]);
+    assert_eq!(count(Kind::P2c, &members, &[], 100), [0, 100]);
 }
 
 #[test]
@@ -207,15 +237,16 @@ fn labels_choose_among_the_members() {
         .insert("version".to_owned(), "v2".to_owned());
     endpoints[2].state = EndpointState::Down;
     let members = members(&endpoints);
-    let labels = |version: &str| [("version".to_owned(), version.to_owned())].into();
-    let only = Candidates::new(&members, &labels("v2"));
-    assert_eq!(only.up.members().collect::<Vec<_>>(), [1]);
-    assert!(Candidates::new(&members, &labels("v3")).is_empty() && !only.is_empty());
-    assert_eq!(
-        Candidates::new(&members, &BTreeMap::new()).up.len(),
-        2,
-        "what is down is no candidate"
-    );
+    let those = |labels: &[(&str, &str)]| {
+        let labels = labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Candidates::new(&members, &labels.collect(), &plan(Kind::P2c))
+    };
+    let only = those(&[("version", "v2")]);
+    assert_eq!((only.ups(), only.pools[0].member(0)), (1, 1));
+    assert!(those(&[("version", "v3")]).is_empty() && !only.is_empty());
+    assert_eq!(those(&[]).ups(), 2, "what is down is no candidate");
 }
 
 proptest! {
@@ -232,9 +263,9 @@ proptest! {
         }
         members.recount();
         let mut rng = SmallRng::seed_from_u64(seed);
-        let candidates = Candidates::new(&members, &BTreeMap::new());
-        let mut balancer = Balancer::new(kind, &candidates, &mut rng);
-        let pick = balancer.pick(&candidates, &members, &Latencies::default(), &[], at(2), &mut rng);
+        let candidates = Candidates::new(&members, &BTreeMap::new(), &plan(kind));
+        let mut balancer = Balancer::new(&candidates, &mut rng);
+        let pick = balancer.pick(&candidates, &members, &Latencies::default(), ask(&[], at(2)), &mut rng);
         prop_assert_eq!(pick.is_some(), weights.iter().any(|weight| *weight > 0));
         if let Some(pick) = pick {
             prop_assert!(weights[pick.member] > 0);

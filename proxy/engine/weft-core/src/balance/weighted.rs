@@ -73,6 +73,11 @@ impl Weighted {
         }
     }
 
+    /// Its weight.
+    pub(crate) fn weight(&self, place: usize) -> u32 {
+        self.weights[place]
+    }
+
     /// Its weight, the mean being 1.
     pub(crate) fn relative_weight(&self, place: usize) -> f64 {
         f64::from(self.weights[place]) / self.mean

@@ -1,5 +1,10 @@
 use super::*;
 
+thread_local! {
+    /// How often this thread asked where somebody stands.
+    pub(crate) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 pub(crate) fn endpoint(host: &str, instance: &str) -> Endpoint {
     Endpoint {
         instance: instance.to_owned(),
@@ -15,7 +20,7 @@ pub(crate) fn endpoint(host: &str, instance: &str) -> Endpoint {
 }
 
 pub(crate) fn members(endpoints: &[Endpoint]) -> Members {
-    Members::default().reconcile(endpoints, &mut Hosts::default())
+    Members::default().reconcile(endpoints, &mut Hosts::default(), at(1))
 }
 
 pub(crate) fn at(seconds: u64) -> Moment {
@@ -26,7 +31,7 @@ pub(crate) fn at(seconds: u64) -> Moment {
 fn a_state_survives_reconciliation_by_host_and_instance() {
     let mut hosts = Hosts::default();
     let before =
-        Members::default().reconcile(&[endpoint("a", "1"), endpoint("b", "1")], &mut hosts);
+        Members::default().reconcile(&[endpoint("a", "1"), endpoint("b", "1")], &mut hosts, at(1));
     let active = before.list()[1].state.begin();
     before.list()[1]
         .state
@@ -34,7 +39,7 @@ fn a_state_survives_reconciliation_by_host_and_instance() {
         .eject(at(1), Duration::from_secs(30));
     let mut moved = endpoint("b", "1");
     moved.port = 9090;
-    let after = before.reconcile(&[moved, endpoint("c", "1")], &mut hosts);
+    let after = before.reconcile(&[moved, endpoint("c", "1")], &mut hosts, at(1));
     assert!(Arc::ptr_eq(&before.list()[1].state, &after.list()[0].state));
     assert_eq!(
         (
@@ -52,13 +57,13 @@ fn a_state_survives_reconciliation_by_host_and_instance() {
 fn a_host_that_nobody_is_on_is_forgotten() {
     let mut hosts = Hosts::default();
     let members =
-        Members::default().reconcile(&[endpoint("a", "1"), endpoint("b", "1")], &mut hosts);
-    let fewer = members.reconcile(&[endpoint("a", "1")], &mut hosts);
+        Members::default().reconcile(&[endpoint("a", "1"), endpoint("b", "1")], &mut hosts, at(1));
+    let fewer = members.reconcile(&[endpoint("a", "1")], &mut hosts, at(1));
     hosts.sweep();
-    assert_eq!(hosts.0.len(), 2, "the list before is still in use");
+    assert_eq!(hosts.known.len(), 2, "the list before is still in use");
     drop(members);
     hosts.sweep();
-    assert_eq!((hosts.0.len(), fewer.list().len()), (1, 1));
+    assert_eq!((hosts.known.len(), fewer.list().len()), (1, 1));
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn after_an_ejection_one_request_at_a_time_may_probe() {
         rotation.eject_again(at(52), Duration::from_secs(30)),
         Some(Duration::from_secs(60))
     );
-    assert!(rotation.give_back() && !rotation.give_back());
+    assert!(rotation.give_back(at(53)) && !rotation.give_back(at(53)));
     assert_eq!(rotation.standing(at(53)), Standing::In);
 }
 
@@ -93,10 +98,37 @@ fn no_ejection_lasts_longer_than_five_minutes() {
     let rotation = Rotation::default();
     for _ in 0..20 {
         rotation.eject(at(1), Duration::from_secs(30));
-        rotation.give_back();
+        rotation.give_back(at(1));
     }
     assert_eq!(
         rotation.eject(at(1), Duration::from_secs(30)),
         Some(MAX_EJECTION)
     );
+}
+
+#[test]
+fn who_is_new_or_back_grows_from_a_tenth_and_nobody_does_at_the_start() {
+    let whole = Duration::from_secs(30);
+    let mut hosts = Hosts::default();
+    let mut down = endpoint("c", "1");
+    down.state = EndpointState::Down;
+    let first = [endpoint("a", "1"), endpoint("b", "1"), down];
+    let before = Members::default().reconcile(&first, &mut hosts, at(100));
+    let parts = |members: &Members, now| -> Vec<f64> {
+        let part = |member: &Member| (member.part(at(now), whole) * 100.0).round() / 100.0;
+        members.list().iter().map(part).collect()
+    };
+    assert_eq!(parts(&before, 100), [1.0, 1.0, 1.0]);
+    let then = ["a", "b", "c", "d"].map(|host| endpoint(host, "1"));
+    let after = before.reconcile(&then, &mut hosts, at(200));
+    assert_eq!(parts(&after, 200), [1.0, 1.0, 0.1, 0.1]);
+    assert_eq!(parts(&after, 215), [1.0, 1.0, 0.5, 0.5]);
+    assert_eq!(parts(&after, 231), [1.0; 4]);
+    let rotation = &after.list()[0].state.rotation;
+    rotation.eject(at(300), whole);
+    rotation.give_back(at(340));
+    assert_eq!(parts(&after, 355), [0.5, 1.0, 1.0, 1.0]);
+    after.list()[1].host.eject(at(400), whole);
+    after.list()[1].host.give_back(at(440));
+    assert_eq!(parts(&after, 455), [1.0, 0.5, 1.0, 1.0]);
 }

@@ -153,6 +153,9 @@ impl Experience {
                 rotation.carry(learned.held(), now);
             }
         }
+        for service in world.services.values() {
+            service.cluster.members.recount();
+        }
         let limits: BTreeMap<String, &Limits> = limits(world).collect();
         for spent in &self.1 {
             if let Some(limits) = limits.get(&spent.of) {

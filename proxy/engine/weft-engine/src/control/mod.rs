@@ -13,6 +13,7 @@ mod estate;
 mod frames;
 mod handover;
 mod inspect;
+mod judge;
 mod notify;
 mod said;
 mod saver;

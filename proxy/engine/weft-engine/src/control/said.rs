@@ -1,13 +1,14 @@
 //! What the core says: to agents, to scrapes, to the log.
 
+use tokio::time::Instant;
 use weft_model::frame::{FromEngine, SCHEMA};
 
 use super::sockets::BindError;
 use super::standing::Standing;
 use crate::observe::{Faulted, Gauges, Limited, Scraped, ServiceGauges};
 use crate::watch::Watch;
-use crate::worker::Handle;
-use crate::world::{Cluster, World};
+use crate::worker::{Handle, moment};
+use crate::world::{Cluster, Subset, World};
 
 /// What `welcome` says of a world.
 pub(crate) fn welcome(world: &World) -> FromEngine {
@@ -51,7 +52,15 @@ fn towards(cluster: &Cluster) -> ServiceGauges {
     let (requests, retries) = cluster.budget.under_way();
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let capacity = &cluster.capacity;
+    let stand = cluster
+        .subset(Subset::ALL)
+        .map(|all| all.stand(&cluster.members, moment(Instant::now())));
     ServiceGauges {
+        panic: stand.is_some_and(|stand| stand.panic).into(),
+        stays: stand
+            .and_then(|stand| stand.stays)
+            .map(|share| share * 100.0),
+        shared: cluster.shared.counts(),
         name: cluster.name.to_string(),
         requests: requests.into(),
         retries: retries.into(),

@@ -13,7 +13,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::Instant;
 
 use super::admin::Admin;
 use super::connection::Desk;
@@ -21,6 +20,7 @@ use super::core::Core;
 use super::disk::{Disk, FellBack};
 use super::estate::{Doors, Left};
 use super::handover::{self, Inheritance, Predecessor};
+use super::judge::judge;
 use super::notify;
 use super::saver;
 use super::socket::Door;
@@ -30,7 +30,7 @@ use super::state::Saved;
 use super::watchdog;
 use crate::config::Config;
 use crate::watch::start as start_watch;
-use crate::worker::{Handle, News, Rooms, Shared, moment, spawn};
+use crate::worker::{Handle, Rooms, Shared, spawn};
 use crate::world::World;
 
 /// Why an engine cannot start.
@@ -177,7 +177,7 @@ async fn serve(config: &Config, command: Command) -> Result<(), StartError> {
             listening.tell(&news);
         }
     });
-    spawn_local(roll(look, news));
+    spawn_local(judge(look, news));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = workers.len(), admin = %config.admin.listen, "started");
     notify::ready();
 
@@ -252,21 +252,6 @@ async fn answer(door: &Door, desk: &Rc<Desk>) -> StartError {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Err(error) => return StartError::new("the control socket", error),
-        }
-    }
-}
-
-/// Judges the shares of successes every second.
-async fn roll(look: watch::Receiver<Arc<World>>, news: mpsc::UnboundedSender<News>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let world = look.borrow().clone();
-        let now = moment(Instant::now());
-        for service in world.services.values() {
-            let cluster = &service.cluster;
-            for event in cluster.outlier.roll(&cluster.members, now) {
-                drop(news.send(News::outlier(cluster, event)));
-            }
         }
     }
 }

@@ -148,12 +148,18 @@ impl Chooser<'_> {
         }
     }
 
+    /// Whose instances a target means; none where there are none, and no other service's instead.
     fn cluster(&self, target: &Target) -> Option<&Arc<Cluster>> {
-        let cluster = &self.ask.world.services.get(&target.service)?.cluster;
-        cluster
-            .subset(target.subset)
-            .is_some_and(|subset| !subset.is_empty())
-            .then_some(cluster)
+        let world = self.ask.world;
+        let cluster = &world.services.get(&target.service)?.cluster;
+        let subset = cluster.subset(target.subset);
+        let fails_over = || {
+            cluster.has_nobody()
+                && world
+                    .elsewhere(cluster, |other| !other.has_nobody())
+                    .is_some()
+        };
+        (subset.is_some_and(|subset| !subset.is_empty()) || fails_over()).then_some(cluster)
     }
 }
 

@@ -1,18 +1,21 @@
 //! The tries of one request.
 
 mod judge;
+mod keyed;
 mod once;
 mod prepare;
 mod start;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weft_core::balance::Pick;
+use weft_core::balance::{Key, Pick};
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::{Stop, Verdict};
 use weft_http1::{FieldId, Framing};
 
+use self::keyed::key_of;
 use self::prepare::prepare_request;
 use super::attempt::Upload;
 use super::decide::{Forward, Way};
@@ -22,6 +25,7 @@ use crate::h1::{Answer, Connection, Scratch};
 use crate::observe::Event;
 use crate::relay::Relay;
 use crate::worker::Worker;
+use crate::world::{Cluster, Subset};
 
 /// Where one try goes.
 #[derive(Clone, Copy, Debug)]
@@ -32,22 +36,18 @@ enum Where {
     Here(usize),
 }
 
-/// Tries until there is an answer to forward, or none is to be had.
+/// Tries until there is an answer to forward, or none is to be had. `plan` says in the end whom it went to.
 pub(super) async fn forward(
     connection: &mut Connection,
     worker: &Worker,
     scratch: &mut Scratch,
-    plan: &Forward,
+    plan: &mut Forward,
     started: Instant,
 ) -> End {
-    let Some(_permit) = plan.cluster.capacity.requests.acquire() else {
-        let error = Error::new(
-            Reason::Overloaded,
-            format!("{} has no room for another request", plan.cluster.name),
-        );
-        return answer(connection, worker, scratch, &Answer::from(&error)).await;
-    };
-    let _deposit = plan.cluster.budget.deposit();
+    if let Some(other) = plan.elsewhere(worker) {
+        plan.turn(other);
+    }
+    let mut key = key_of(connection, worker, scratch, plan);
     prepare_request(connection, worker, scratch, plan);
     let mut upload = Upload {
         relay: Relay::new(scratch.request.framing(), plan.max_body),
@@ -61,20 +61,43 @@ pub(super) async fn forward(
         // What is left of it is said anew in every try.
         scratch.request.fields_mut().drop_id(FieldId::GrpcTimeout);
     }
-    let mut tries = Tries {
-        worker,
-        plan,
-        deadline,
-        upload,
-        failed: Vec::new(),
-        retries: 0,
-        pause: None,
-        withdrawal: None,
-    };
-    let end = tries.run(connection, scratch).await;
-    scratch.trail.moved.0 = tries.upload.relay.moved();
-    end
+    let mut retries = 0;
+    loop {
+        let Some(_permit) = plan.cluster.capacity.requests.acquire() else {
+            let error = Error::new(
+                Reason::Overloaded,
+                format!("{} has no room for another request", plan.cluster.name),
+            );
+            return answer(connection, worker, scratch, &Answer::from(&error)).await;
+        };
+        let _deposit = plan.cluster.budget.deposit();
+        let mut tries = Tries {
+            worker,
+            plan,
+            key,
+            deadline,
+            upload,
+            failed: Vec::new(),
+            retries,
+            pause: None,
+            withdrawal: None,
+        };
+        let ended = tries.run(connection, scratch).await;
+        scratch.trail.moved.0 = tries.upload.relay.moved();
+        (upload, retries) = (tries.upload, tries.retries);
+        match ended {
+            Ok(end) => return end,
+            Err(Elsewhere(other)) => {
+                scratch.trail.turned(&plan.cluster);
+                plan.turn(other);
+            }
+        }
+        key = key_of(connection, worker, scratch, plan);
+    }
 }
+
+/// None of a service's instances is in rotation any more: to this one's instead.
+struct Elsewhere(Arc<Cluster>);
 
 /// The state of a request over its tries.
 struct Tries<'a> {
@@ -82,6 +105,7 @@ struct Tries<'a> {
     plan: &'a Forward,
     /// When the call is over for its caller.
     deadline: Option<Instant>,
+    key: Option<Key>,
     upload: Upload,
     failed: Vec<usize>,
     retries: u32,
@@ -93,19 +117,23 @@ struct Tries<'a> {
 // === impl Tries ===
 
 impl Tries<'_> {
-    async fn run(&mut self, connection: &mut Connection, scratch: &mut Scratch) -> End {
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+    ) -> Result<End, Elsewhere> {
         let mut fresh = false;
         loop {
             if self.left().is_some_and(|left| left.is_zero()) {
-                return self.give_up(connection, scratch, self.too_late()).await;
+                return Ok(self.give_up(connection, scratch, self.too_late()).await);
             }
             let place = match self.place() {
                 Ok(place) => place,
-                Err(error) => return self.give_up(connection, scratch, error).await,
+                Err(error) => return Ok(self.give_up(connection, scratch, error).await),
             };
             let ended = self.once(connection, scratch, place, fresh).await;
             let failed = match ended {
-                Ok(end) => return end,
+                Ok(end) => return Ok(end),
                 Err(failed) => failed,
             };
             scratch.trail.missed(&failed.error);
@@ -119,14 +147,17 @@ impl Tries<'_> {
                 Verdict::AgainFree => fresh = true,
                 Verdict::Again => {
                     if self.pause.is_none() && !self.grant(None) {
-                        return self.give_up(connection, scratch, failed.error).await;
+                        return Ok(self.give_up(connection, scratch, failed.error).await);
                     }
                     self.again(&failed, place).await;
+                    if let Some(other) = self.plan.elsewhere(self.worker) {
+                        return Err(Elsewhere(other));
+                    }
                     fresh = false;
                 }
                 Verdict::Stop(Stop::NotReplayable) => {
                     self.worker.counters.event(Event::BodyGone);
-                    return self.give_up(connection, scratch, failed.error).await;
+                    return Ok(self.give_up(connection, scratch, failed.error).await);
                 }
                 Verdict::Stop(Stop::Exhausted) if self.retries > 0 => {
                     let detail = format!(
@@ -134,15 +165,12 @@ impl Tries<'_> {
                         self.retries + 1,
                         failed.error
                     );
-                    return self
-                        .give_up(
-                            connection,
-                            scratch,
-                            Error::new(Reason::RetryExhausted, detail),
-                        )
-                        .await;
+                    let error = Error::new(Reason::RetryExhausted, detail);
+                    return Ok(self.give_up(connection, scratch, error).await);
                 }
-                Verdict::Stop(_) => return self.give_up(connection, scratch, failed.error).await,
+                Verdict::Stop(_) => {
+                    return Ok(self.give_up(connection, scratch, failed.error).await);
+                }
             }
         }
     }
@@ -184,9 +212,9 @@ impl Tries<'_> {
         match &self.plan.way {
             Way::Here { member } => Ok(Where::Here(*member)),
             Way::Mesh { subset, .. } | Way::Outside { subset } => {
-                let picked =
-                    self.worker
-                        .pick(&self.plan.cluster, *subset, &self.failed, Instant::now());
+                let asked = (&*self.failed, self.key);
+                let now = Instant::now();
+                let picked = self.worker.pick(&self.plan.cluster, *subset, asked, now);
                 picked.map(Where::Picked).ok_or_else(|| {
                     Error::new(
                         Reason::NoEndpoint,
@@ -233,6 +261,33 @@ impl Tries<'_> {
                 self.plan.cluster.name
             ),
         )
+    }
+}
+
+// === impl Forward ===
+
+impl Forward {
+    /// Whose instances are asked instead, while none of its own is in rotation.
+    fn elsewhere(&self, worker: &Worker) -> Option<Arc<Cluster>> {
+        match self.way {
+            Way::Mesh { .. } | Way::Outside { .. } => worker.elsewhere(&self.cluster),
+            Way::Here { .. } => None,
+        }
+    }
+
+    /// To that service, whose identity is expected from now on.
+    fn turn(&mut self, other: Arc<Cluster>) {
+        match &mut self.way {
+            way if other.outside => {
+                *way = Way::Outside {
+                    subset: Subset::ALL,
+                }
+            }
+            Way::Mesh { subset, .. } | Way::Outside { subset } => *subset = Subset::ALL,
+            Way::Here { .. } => {}
+        }
+        tracing::debug!(service = %self.cluster.name, to = %other.name, "failed over");
+        self.cluster = other;
     }
 }
 

@@ -92,7 +92,7 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
     let started = Instant::now();
     let Decision {
         source,
-        destination,
+        mut destination,
         route,
         plan,
         delay,
@@ -121,8 +121,9 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
             reason: None,
             fate: Fate::Abort,
         },
-        Ok(Plan::Forward(plan)) => {
-            let end = forward(connection, worker, scratch, &plan, started).await;
+        Ok(Plan::Forward(mut plan)) => {
+            let end = forward(connection, worker, scratch, &mut plan, started).await;
+            destination = plan.cluster.label;
             forwarded = Some(plan);
             end
         }

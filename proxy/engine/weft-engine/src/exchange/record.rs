@@ -1,6 +1,7 @@
 //! The end of a request: the one place where it is counted, and told to whoever listens.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rand::Rng;
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use crate::h1::{Connection, Scratch};
 use crate::observe::{Label, RequestKey, Took};
 use crate::watch::Facts;
 use crate::worker::Worker;
+use crate::world::Cluster;
 
 /// The names that a request is counted under, and what was decided about it.
 pub(super) struct Named<'a> {
@@ -36,6 +38,8 @@ pub(crate) struct Trail {
     pub(crate) tries: u32,
     /// The tries that failed: the instance, and why.
     pub(crate) missed: Vec<(usize, Error)>,
+    /// Services that were given up for another: whose the tries up to that many were.
+    pub(crate) turned: Vec<(usize, Arc<Cluster>)>,
     /// Where the `traceparent` that went on stands in [`Scratch::lines`].
     pub(crate) trace: Option<usize>,
     /// Where the request id that was made stands there.
@@ -105,6 +109,12 @@ impl Trail {
         if let Some(member) = self.member {
             self.missed.push((member, error.clone()));
         }
+    }
+
+    /// It goes to another service; what was missed up to here were instances of that one.
+    pub(super) fn turned(&mut self, from: &Arc<Cluster>) {
+        self.member = None;
+        self.turned.push((self.missed.len(), Arc::clone(from)));
     }
 
     /// For the next request. What it allocated is kept.

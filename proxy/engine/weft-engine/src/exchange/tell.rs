@@ -11,6 +11,7 @@ use crate::h1::{Connection, Scratch};
 use crate::observe::{RequestKey, Took};
 use crate::watch::{Missed, Record, Trace, Wants, bounded};
 use crate::worker::Worker;
+use crate::world::Cluster;
 
 /// Hands a record over to whoever wants it.
 pub(super) fn tell(
@@ -23,12 +24,18 @@ pub(super) fn tell(
 ) {
     let trail = &scratch.trail;
     let head = &scratch.request;
-    let instance = |member: usize| {
-        let member = plan.and_then(|plan| plan.cluster.members.list().get(member));
+    let named = |cluster: Option<&Cluster>, member: usize| {
+        let member = cluster.and_then(|cluster| cluster.members.list().get(member));
         member.map_or_else(String::new, |member| member.endpoint.instance.clone())
     };
-    let missed = |(member, error): &(usize, Error)| Missed {
-        instance: instance(*member),
+    let last = plan.map(|plan| &*plan.cluster);
+    let instance = |member: usize| named(last, member);
+    let whose = |place: usize| {
+        let before = trail.turned.iter().find(|(until, _)| place < *until);
+        before.map_or(last, |(_, cluster)| Some(&**cluster))
+    };
+    let missed = |(place, (member, error)): (usize, &(usize, Error))| Missed {
+        instance: named(whose(place), *member),
         reason: error.reason,
         detail: error.detail.to_string(),
     };
@@ -54,7 +61,7 @@ pub(super) fn tell(
         detail: trail.detail.to_string(),
         moved: trail.moved,
         tries: trail.tries,
-        missed: trail.missed.iter().map(missed).collect(),
+        missed: trail.missed.iter().enumerate().map(missed).collect(),
         trace: place(worker, scratch),
         request_id: request_id(scratch),
         client: connection.ip,

@@ -49,10 +49,6 @@ pub(crate) enum Event {
     RetryOverBudget,
     /// It would have been, but what was sent of its body is not there any more.
     BodyGone,
-    /// An endpoint or host was taken out of rotation.
-    Ejected,
-    /// One came back.
-    Returned,
     /// A connection to an upstream was opened.
     Connected,
     /// One was used again.
@@ -91,15 +87,13 @@ pub(crate) enum Event {
 
 impl Event {
     /// All of them, with their metric and its labels.
-    pub(crate) const ALL: [(Self, &'static str); 21] = [
+    pub(crate) const ALL: [(Self, &'static str); 19] = [
         (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
         (
             Self::RetryOverBudget,
             "weft_retries_total{outcome=\"over_budget\"}",
         ),
         (Self::BodyGone, "weft_retries_total{outcome=\"body_gone\"}"),
-        (Self::Ejected, "weft_ejections_total{change=\"ejected\"}"),
-        (Self::Returned, "weft_ejections_total{change=\"returned\"}"),
         (
             Self::Connected,
             "weft_upstream_connections_total{how=\"opened\"}",

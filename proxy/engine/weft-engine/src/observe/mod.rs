@@ -7,6 +7,7 @@ mod histogram;
 mod label;
 mod render;
 mod requests;
+mod shared;
 mod tunnels;
 
 pub(crate) use cap::Caps;
@@ -16,4 +17,5 @@ pub(crate) use histogram::Histogram;
 pub(crate) use label::Label;
 pub(crate) use render::{Faulted, Gauges, Limited, Scraped, ServiceGauges, render};
 pub(crate) use requests::{Direction, Fold, Listed, RequestKey, Requests, Series, Took};
+pub(crate) use shared::{Shared, words};
 pub(crate) use tunnels::{ListedTunnels, Meter, TunnelKey, Tunnels};

@@ -53,20 +53,24 @@ impl Call {
         }
     }
 
-    /// The same in metrics.
-    pub(super) fn key(&self) -> TunnelKey {
+    /// The same in metrics, and where it went.
+    pub(super) fn key(&self, destination: Label) -> TunnelKey {
         TunnelKey {
             direction: self.direction,
             source: self.caller.label,
-            destination: Label::of(&self.service),
+            destination,
         }
     }
 }
 
 /// Serves a connection to its end.
 pub(crate) async fn outbound(down: Stream, call: Call, worker: &Worker) {
+    let mut destination = Label::of(&call.service);
     let carried = match reach(&call, worker).await {
-        Ok(reached) => through(down, Input::default(), reached, &call, worker).await,
+        Ok(reached) => {
+            destination = reached.cluster.label;
+            through(down, Input::default(), reached, &call, worker).await
+        }
         Err(error) => {
             refused(&call, &error);
             down.reset();
@@ -75,7 +79,7 @@ pub(crate) async fn outbound(down: Stream, call: Call, worker: &Worker) {
     };
     worker
         .tunnels
-        .count(call.key(), carried.word(), carried.reason());
+        .count(call.key(destination), carried.word(), carried.reason());
 }
 
 pub(super) fn refused(call: &Call, error: &Error) {
@@ -95,6 +99,7 @@ pub(super) async fn through(
         expires: reached.expires,
     };
     let outside = reached.cluster.outside;
+    let reached_label = reached.cluster.label;
     // Nobody is there to say it to the application but this engine, or it was agreed on to say it to the called one.
     let version = match (outside, reached.up.alpn()) {
         (true, _) => reached.cluster.traffic.proxy_protocol,
@@ -123,7 +128,7 @@ pub(super) async fn through(
         epoch = tls.trust_epoch;
         believed
     };
-    let meter = worker.tunnels.meter(call.key());
+    let meter = worker.tunnels.meter(call.key(reached_label));
     let _open = worker.counters.opened(Open::Tunnel, call.direction);
     let carried = carry(down, early, up, bounds, worker, &meter, believed).await;
     drop(held);

@@ -91,13 +91,17 @@ pub(crate) async fn passthrough(
         }
         Ok(call) => match reach(&call, worker).await {
             Ok(reached) => {
+                let destination = reached.cluster.label;
                 let carried = through(down, input, reached, &call, worker).await;
-                (call.key(), carried)
+                (call.key(destination), carried)
             }
             Err(error) => {
                 refused(&call, &error);
                 tell(&mut down, &mut input, alert(error.reason)).await;
-                (call.key(), Carried::Refused(error.reason))
+                (
+                    call.key(Label::of(&call.service)),
+                    Carried::Refused(error.reason),
+                )
             }
         },
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use weft_core::balance::{Pick, Seen};
+use weft_core::balance::{Key, Pick, Seen};
 use weft_core::budget::{Deposit, Withdrawal};
 use weft_core::endpoint::Active;
 use weft_core::limit::Permit;
@@ -13,7 +13,7 @@ use weft_core::outlier::Outcome;
 use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::{Attempt, Failure, Verdict};
-use weft_model::section::Endpoint;
+use weft_model::section::{Endpoint, HashOn};
 
 use super::greeting;
 use super::outbound::Call;
@@ -23,7 +23,7 @@ use crate::observe::{Direction, Event};
 use crate::tls::{ALPN_TCP, ALPN_TCP_PROXIED, Configs, Identity, TlsReason};
 use crate::upstream::{ConnectError, Secure, connect};
 use crate::worker::Worker;
-use crate::world::{Cluster, Rule};
+use crate::world::{Cluster, Rule, Subset};
 
 /// An instance that waits for bytes, with its place in everything that counts connections.
 pub(super) struct Reached {
@@ -47,52 +47,43 @@ struct Plan<'a> {
     worker: &'a Worker,
     rule: Arc<Rule>,
     cluster: Arc<Cluster>,
+    subset: Subset,
     /// As whom; `None` where the service is outside the mesh.
     identity: Option<Arc<Identity>>,
 }
 
-/// Tries one instance after another, as the service's traffic allows.
+/// Tries one instance after another, as the service's traffic allows; those of another service while none is in rotation.
 pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error> {
-    let (plan, places, delay) = Plan::new(call, worker)?;
-    let cluster = &plan.cluster;
-    let capacity = &cluster.capacity;
-    let permit = capacity.connections.acquire();
-    let permit = permit.ok_or_else(|| plan.full("connections"))?;
-    let waiting = capacity.pending.acquire();
-    let _waiting = waiting.ok_or_else(|| plan.full("connections that wait"))?;
-    let deposit = cluster.budget.deposit();
+    let (mut plan, mut places, delay) = Plan::new(call, worker)?;
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
     let mut withdrawal = None;
-    let mut tried = Vec::new();
+    let mut tries = 0;
+    let mut other = worker.elsewhere(&plan.cluster);
     loop {
-        let began = Instant::now();
-        let picked = worker.pick(cluster, call.subset, &tried, began);
-        let pick = picked.ok_or_else(|| plan.nobody())?;
-        let active = cluster.members.list()[pick.member].state.begin();
-        let failed = match plan.once(pick).await {
-            Ok((up, expires)) => {
-                plan.report(pick, Outcome::Success, began.elapsed());
+        if let Some(other) = other.take() {
+            plan.turn(other);
+        }
+        match plan.reach(&mut withdrawal, &mut tries).await? {
+            Ok((up, expires, held)) => {
                 return Ok(Reached {
                     up,
                     expires,
-                    held: (permit, deposit, active, places),
+                    held: (held.0, held.1, held.2, std::mem::take(&mut places)),
                     cluster: plan.cluster,
                 });
             }
-            Err(failed) => failed,
-        };
-        if let Some(outcome) = failed.outcome {
-            plan.report(pick, outcome, cluster.traffic.connect_timeout);
-        }
-        tried.push(pick.member);
-        withdrawal = plan.again(withdrawal, &failed, tried.len()).await;
-        if withdrawal.is_none() {
-            return Err(failed.error);
+            Err(Elsewhere(next)) => other = Some(next),
         }
     }
 }
+
+/// None of a service's instances is in rotation any more: to this one's instead.
+struct Elsewhere(Arc<Cluster>);
+
+/// A connection, when it ends, and its place in what is counted.
+type Held = (Stream, Option<Instant>, (Permit, Deposit, Active));
 
 // === impl Plan ===
 
@@ -122,9 +113,68 @@ impl<'a> Plan<'a> {
             worker,
             rule: Arc::clone(call.rule.as_ref().unwrap_or(&service.rules.fallback)),
             cluster: Arc::clone(&service.cluster),
+            subset: call.subset,
             identity: identity.cloned(),
         };
         Ok((plan, places, delay))
+    }
+
+    /// Tries this service's instances.
+    async fn reach(
+        &self,
+        withdrawal: &mut Option<Withdrawal>,
+        tries: &mut usize,
+    ) -> Result<Result<Held, Elsewhere>, Error> {
+        let cluster = &self.cluster;
+        let capacity = &cluster.capacity;
+        let permit = capacity.connections.acquire();
+        let permit = permit.ok_or_else(|| self.full("connections"))?;
+        let waiting = capacity.pending.acquire();
+        let _waiting = waiting.ok_or_else(|| self.full("connections that wait"))?;
+        let deposit = cluster.budget.deposit();
+        let key = match cluster.traffic.hash_on {
+            Some(HashOn::SourceAddress(_)) => match self.call.client {
+                Some(ends) => Key::of(ends.source.ip().to_string().as_bytes()),
+                None => self.worker.host_key(),
+            },
+            _ => None,
+        };
+        let mut tried = Vec::new();
+        loop {
+            let began = Instant::now();
+            let picked = self.worker.pick(cluster, self.subset, (&tried, key), began);
+            let pick = picked.ok_or_else(|| self.nobody())?;
+            let active = cluster.members.list()[pick.member].state.begin();
+            let failed = match self.once(pick).await {
+                Ok((up, expires)) => {
+                    self.report(pick, Outcome::Success, began.elapsed());
+                    return Ok(Ok((up, expires, (permit, deposit, active))));
+                }
+                Err(failed) => failed,
+            };
+            if let Some(outcome) = failed.outcome {
+                self.report(pick, outcome, cluster.traffic.connect_timeout);
+            }
+            tried.push(pick.member);
+            *tries += 1;
+            *withdrawal = self.again(withdrawal.take(), &failed, *tries).await;
+            if withdrawal.is_none() {
+                return Err(failed.error);
+            }
+            if let Some(other) = self.worker.elsewhere(cluster) {
+                return Ok(Err(Elsewhere(other)));
+            }
+        }
+    }
+
+    /// To another service, whose identity is expected from now on.
+    fn turn(&mut self, other: Arc<Cluster>) {
+        tracing::debug!(service = %self.cluster.name, to = %other.name, "failed over");
+        if other.outside {
+            self.identity = None;
+        }
+        self.subset = Subset::ALL;
+        self.cluster = other;
     }
 
     async fn once(&self, pick: Pick) -> Result<(Stream, Option<Instant>), Failed> {

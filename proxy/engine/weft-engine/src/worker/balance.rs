@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
-use weft_core::balance::{Balancer, Latencies, Pick, Seen};
+use weft_core::balance::{Ask, Balancer, Latencies, Pick, Seen};
 use weft_core::time::Moment;
 
 use crate::world::{Cluster, Subset};
@@ -28,30 +28,32 @@ impl Balances {
         &mut self,
         cluster: &Arc<Cluster>,
         subset: Subset,
-        failed: &[usize],
-        now: Moment,
+        ask: Ask<'_>,
         rng: &mut SmallRng,
     ) -> Option<Pick> {
         let candidates = cluster.subset(subset)?;
         let own = self.own(cluster);
-        let place = match own.balancers.iter().position(|(known, _)| *known == subset) {
-            Some(place) => place,
-            None => {
-                own.balancers.push((
-                    subset,
-                    Balancer::new(cluster.traffic.balance, candidates, rng),
-                ));
-                own.balancers.len() - 1
-            }
+        let place = own.balancer(subset, rng);
+        own.balancers[place]
+            .1
+            .pick(candidates, &cluster.members, &own.latencies, ask, rng)
+    }
+
+    /// Whether nobody of it is in rotation, so that requests had better go elsewhere.
+    pub(super) fn is_out(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        now: Moment,
+        rng: &mut SmallRng,
+    ) -> bool {
+        let Some(candidates) = cluster.subset(Subset::ALL) else {
+            return true;
         };
-        own.balancers[place].1.pick(
-            candidates,
-            &cluster.members,
-            &own.latencies,
-            failed,
-            now,
-            rng,
-        )
+        let own = self.own(cluster);
+        let place = own.balancer(Subset::ALL, rng);
+        own.balancers[place]
+            .1
+            .is_out(candidates, &cluster.members, now)
     }
 
     /// What a request saw of a member.
@@ -89,5 +91,24 @@ impl Balances {
             own.balancers.clear();
         }
         own
+    }
+}
+
+// === impl Own ===
+
+impl Own {
+    /// The place of a subset's balancer, which is made if nobody asked for it before.
+    fn balancer(&mut self, subset: Subset, rng: &mut SmallRng) -> usize {
+        let known = self
+            .balancers
+            .iter()
+            .position(|(known, _)| *known == subset);
+        known.unwrap_or_else(|| {
+            if let Some(candidates) = self.cluster.subset(subset) {
+                let balancer = Balancer::new(candidates, rng);
+                self.balancers.push((subset, balancer));
+            }
+            self.balancers.len() - 1
+        })
     }
 }

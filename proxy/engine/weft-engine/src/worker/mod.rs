@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
-use weft_core::balance::{Pick, Seen};
+use weft_core::balance::{Ask, Key, Pick, Seen, Why};
 use weft_core::limit::Limit;
 use weft_core::outlier;
 use weft_core::time::Moment;
@@ -34,7 +34,7 @@ use self::balance::Balances;
 use self::crowd::Handshakes;
 use crate::bounds::Bounds;
 use crate::h1::ReplayBudget;
-use crate::observe::{Caps, Counters, Event, Requests, Tunnels};
+use crate::observe::{Caps, Counters, Requests, Tunnels, words};
 use crate::upstream::{Links, Pool};
 use crate::watch::{Watch, Watcher};
 use crate::world::{Cluster, Place, Subset, World};
@@ -209,20 +209,53 @@ impl Worker {
         &self,
         cluster: &Arc<Cluster>,
         subset: Subset,
-        failed: &[usize],
+        (failed, key): (&[usize], Option<Key>),
         now: Instant,
     ) -> Option<Pick> {
-        self.balances.borrow_mut().pick(
-            cluster,
-            subset,
+        let ask = Ask {
+            key,
             failed,
-            moment(now),
-            &mut self.rng.borrow_mut(),
-        )
+            now: moment(now),
+        };
+        let mut balances = self.balances.borrow_mut();
+        let picked = balances.pick(cluster, subset, ask, &mut self.rng.borrow_mut());
+        if let Some(pick) = picked
+            && (pick.here.is_some() || pick.why != Why::Rotation)
+        {
+            cluster.shared.picked(pick);
+        }
+        picked
+    }
+
+    /// What calls of this host have in common.
+    pub(crate) fn host_key(&self) -> Option<Key> {
+        Key::of(self.world().snapshot.host.as_ref()?.name.as_bytes())
+    }
+
+    /// Where requests to these instances go now, if not to them: another service's, while none of these is in rotation.
+    pub(crate) fn elsewhere(&self, cluster: &Arc<Cluster>) -> Option<Arc<Cluster>> {
+        if cluster.traffic.failover.is_empty() {
+            return None;
+        }
+        let now = moment(Instant::now());
+        let is_out = |cluster: &Arc<Cluster>| {
+            let mut balances = self.balances.borrow_mut();
+            balances.is_out(cluster, now, &mut self.rng.borrow_mut())
+        };
+        if !is_out(cluster) {
+            return None;
+        }
+        let world = self.world();
+        let other = world.elsewhere(cluster, |other| !is_out(other))?;
+        cluster.shared.failed_over();
+        Some(Arc::clone(other))
     }
 
     /// What a request saw of an instance.
     pub(crate) fn observe(&self, cluster: &Arc<Cluster>, member: usize, seen: Seen, now: Instant) {
+        if let Seen::Answer(took) = seen {
+            cluster.outlier.took(&cluster.members, member, took);
+        }
         self.balances
             .borrow_mut()
             .observe(cluster, member, seen, moment(now));
@@ -244,15 +277,6 @@ impl Worker {
             moment(now),
         );
         if let Some(event) = told {
-            let back = matches!(
-                event.change,
-                outlier::Change::Returned | outlier::Change::HostReturned
-            );
-            self.counters.event(if back {
-                Event::Returned
-            } else {
-                Event::Ejected
-            });
             self.tell(News::outlier(cluster, event));
         }
     }
@@ -279,22 +303,23 @@ impl News {
         }
     }
 
-    /// Somebody left rotation or came back.
+    /// Somebody left rotation or came back; counts it.
     pub(crate) fn outlier(cluster: &Cluster, event: outlier::Event) -> Self {
+        cluster.shared.changed(event.change);
+        let (kind, cause) = words(event.change);
         let endpoint = &cluster.members.list()[event.member].endpoint;
         let mut fields = vec![
             ("service", cluster.name.to_string()),
             ("instance", endpoint.instance.clone()),
             ("host", endpoint.host.clone()),
         ];
-        let kind = match event.change {
-            outlier::Change::Ejected(length) | outlier::Change::HostEjected(length) => {
+        match event.change {
+            outlier::Change::Ejected(length, _) | outlier::Change::HostEjected(length) => {
                 fields.push(("for_ms", length.as_millis().to_string()));
-                "ejected"
+                fields.push(("cause", cause.to_owned()));
             }
-            outlier::Change::Returned | outlier::Change::HostReturned => "returned",
-            outlier::Change::Gone => "gone",
-        };
+            outlier::Change::Returned | outlier::Change::HostReturned | outlier::Change::Gone => {}
+        }
         if matches!(
             event.change,
             outlier::Change::HostEjected(_) | outlier::Change::HostReturned
@@ -302,5 +327,17 @@ impl News {
             fields.push(("scope", "host".to_owned()));
         }
         Self { kind, fields }
+    }
+
+    /// So many instances of a service are ejected that all are used, or not any more.
+    pub(crate) fn panic(cluster: &Cluster, begins: bool) -> Self {
+        let fields = vec![
+            ("service", cluster.name.to_string()),
+            ("state", if begins { "begins" } else { "ends" }.to_owned()),
+        ];
+        Self {
+            kind: "panic",
+            fields,
+        }
     }
 }

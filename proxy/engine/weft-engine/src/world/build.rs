@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use weft_core::access;
 use weft_core::caller::Local;
 use weft_core::endpoint::Hosts;
@@ -17,6 +18,7 @@ use super::cluster::Source;
 use super::{Caller, Cluster, Gateway, Place, Rule, Rules, Service, Subset, World, principal};
 use crate::observe::Label;
 use crate::tls::TlsState;
+use crate::worker::moment;
 
 /// Builds worlds, one after another; owned by the control thread.
 #[derive(Debug)]
@@ -276,6 +278,7 @@ impl Builder {
         rules: HashMap<Arc<str>, Arc<Rules>>,
         wanted: &Wanted,
     ) -> HashMap<Arc<str>, Service> {
+        let now = moment(Instant::now());
         let same_host = before.snapshot.host.as_deref() == Some(host);
         let mut all = HashMap::with_capacity(rules.len());
         for (name, rules) in rules {
@@ -294,6 +297,7 @@ impl Builder {
                     &source,
                     known.map(|known| &**known),
                     &mut self.hosts,
+                    now,
                 )),
             };
             all.insert(name, Service { rules, cluster });

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use weft_core::balance::Candidates;
+use weft_core::balance::{Candidates, Plan};
 use weft_core::budget::Budget;
 use weft_core::endpoint::{Hosts, Member, Members};
 use weft_core::limit::Capacity;
 use weft_core::outlier;
+use weft_core::time::Moment;
 use weft_model::section;
 
-use crate::observe::Label;
+use crate::observe::{Label, Shared};
 use crate::tls::server_name;
 
 /// A set of labels, numbered: the instances that carry all of them.
@@ -42,6 +43,8 @@ pub(crate) struct Cluster {
     pub(crate) outside: bool,
     /// How much of what all its instances get comes to this host; 0 to 1.
     pub(crate) share: f64,
+    /// What is counted of it beside requests.
+    pub(crate) shared: Arc<Shared>,
     names: Box<[Option<ServerName<'static>>]>,
     subsets: Box<[(Subset, Candidates)]>,
     here: HashMap<Box<str>, usize>,
@@ -50,10 +53,12 @@ pub(crate) struct Cluster {
 }
 
 /// How a service is called, whatever the rule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Traffic {
-    /// Who gets the next request.
-    pub(crate) balance: section::Balance,
+    /// What requests to the same instance have in common, where balancing goes by that.
+    pub(crate) hash_on: Option<section::HashOn>,
+    /// Where requests go while none of its instances is in rotation.
+    pub(crate) failover: Box<[Arc<str>]>,
     /// TCP and TLS together.
     pub(crate) connect_timeout: Duration,
     /// Of a pooled connection.
@@ -85,9 +90,15 @@ impl Subset {
 
 impl Cluster {
     /// From its sections; what was learned of the same instances is carried over from `before`.
-    pub(super) fn new(source: &Source<'_>, before: Option<&Self>, hosts: &mut Hosts) -> Self {
+    pub(super) fn new(
+        source: &Source<'_>,
+        before: Option<&Self>,
+        hosts: &mut Hosts,
+        now: Moment,
+    ) -> Self {
         let members = before.map_or_else(Members::default, |before| before.members.clone());
-        let members = members.reconcile(&source.endpoints.endpoints, hosts);
+        let members = members.reconcile(&source.endpoints.endpoints, hosts, now);
+        let plan = Plan::new(source.traffic, &source.host.zone);
         let name = |member: &Member| {
             server_name(
                 &member.endpoint.instance,
@@ -109,7 +120,7 @@ impl Cluster {
             subsets: source
                 .subsets
                 .iter()
-                .map(|(id, labels)| (*id, Candidates::new(&members, labels)))
+                .map(|(id, labels)| (*id, Candidates::new(&members, labels, &plan)))
                 .collect(),
             here: here
                 .map(|(index, member)| (member.endpoint.instance.as_str().into(), index))
@@ -126,6 +137,7 @@ impl Cluster {
             outlier: outlier::Policy::new(&traffic.outlier),
             protocol: source.protocol,
             traffic: Traffic::new(traffic),
+            shared: before.map_or_else(Arc::default, |before| Arc::clone(&before.shared)),
             outside,
             share: share(&source.endpoints, &source.host.name),
             endpoints: Arc::clone(&source.endpoints),
@@ -160,6 +172,11 @@ impl Cluster {
         Some(&self.subsets[place].1)
     }
 
+    /// Whether it has no instance at all that might get requests.
+    pub(crate) fn has_nobody(&self) -> bool {
+        self.subset(Subset::ALL).is_none_or(Candidates::is_empty)
+    }
+
     /// The instance of that id on this host, by its place among the members.
     pub(crate) fn here(&self, instance: &str) -> Option<usize> {
         self.here.get(instance).copied()
@@ -186,8 +203,21 @@ impl Cluster {
 impl Traffic {
     fn new(traffic: &section::Traffic) -> Self {
         let millis = Duration::from_millis;
+        let hash_on = match &traffic.balance {
+            section::Balance::RingHash(on) => Some(on.clone()),
+            section::Balance::Maglev(maglev) => Some(maglev.on.clone()),
+            section::Balance::P2c
+            | section::Balance::LeastRequest
+            | section::Balance::RoundRobin
+            | section::Balance::Random => None,
+        };
         Self {
-            balance: traffic.balance,
+            hash_on,
+            failover: traffic
+                .failover
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect(),
             connect_timeout: millis(traffic.connect_timeout_ms),
             idle_timeout: millis(traffic.idle_timeout_ms),
             stream_idle: millis(traffic.stream_idle_ms),

@@ -31,6 +31,9 @@ pub(crate) use rule::{Action, Rule, Target};
 
 use crate::tls::TlsState;
 
+/// Services asked for one request that nobody of its own takes.
+const MOST_ASKED: usize = 16;
+
 /// Everything an engine serves.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -121,6 +124,35 @@ impl World {
     /// Where this engine lives.
     pub(crate) fn local(&self) -> &Local {
         &self.tls.local
+    }
+
+    /// Where a service's requests go while it has nobody: the first that fits of those it fails over to, then of those that
+    /// these fail over to.
+    pub(crate) fn elsewhere(
+        &self,
+        cluster: &Cluster,
+        fits: impl Fn(&Arc<Cluster>) -> bool,
+    ) -> Option<&Arc<Cluster>> {
+        let mut asked: Vec<&Arc<str>> = cluster.traffic.failover.iter().collect();
+        let mut next = 0;
+        while let Some(name) = asked.get(next).copied() {
+            next += 1;
+            let Some(service) = self.services.get(name) else {
+                continue;
+            };
+            let other = &service.cluster;
+            // Bytes are no requests; and who is outside the mesh was called without an identity to show.
+            let alike = (other.protocol == Protocol::Tcp) == (cluster.protocol == Protocol::Tcp)
+                && (other.outside || !cluster.outside);
+            if alike && fits(other) {
+                return Some(other);
+            }
+            let more = other.traffic.failover.iter();
+            let more: Vec<&Arc<str>> = more.filter(|name| !asked.contains(name)).collect();
+            asked.extend(more);
+            asked.truncate(MOST_ASKED);
+        }
+        None
     }
 
     /// The same with other identities.

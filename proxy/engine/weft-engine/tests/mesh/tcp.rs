@@ -219,6 +219,41 @@ fn an_application_that_is_down_costs_nobody_a_connection_while_another_is_up() {
 }
 
 #[test]
+fn while_nobody_is_left_connections_go_to_the_service_that_stands_in() {
+    let server = Server::start(greet_and_echo);
+    let mut alone = tcp();
+    alone.traffic.failover = vec!["shop/web".to_owned(), "shop/dr".to_owned()];
+    let mut stage = stage(&server, alone);
+    let there = vec![endpoint("far", "dr-1", stage.inbound, server.port())];
+    stage
+        .far_agent
+        .identity("shop/dr", &stage.ca.leaf("shop/dr"));
+    for agent in [&mut stage.far_agent, &mut stage.near_agent] {
+        agent.apply(&[
+            ("service/shop/dr", Section::Service(tcp())),
+            ("endpoints/shop/dr", endpoints(there.clone())),
+        ]);
+    }
+    drop(flowing(&stage));
+    stage
+        .near
+        .counts(1, ENDED, &["destination=\"shop/api\"", "end=\"done\""]);
+    let gone = endpoint("gone", "api-9", free(), 1);
+    for left in [vec![gone], Vec::new()] {
+        stage.near_endpoints(left);
+        flowing(&stage);
+        flowing(&stage);
+    }
+    stage
+        .near
+        .counts(4, ENDED, &["destination=\"shop/dr\"", "end=\"done\""]);
+    stage
+        .near
+        .counts(4, "weft_failovers_total", &["destination=\"shop/api\""]);
+    stage.near.counts(0, ENDED, &["end=\"refused\""]);
+}
+
+#[test]
 fn nobody_to_ask_is_a_refusal_with_its_reason() {
     let server = Server::start(greet_and_echo);
     let mut stage = stage(&server, tcp());

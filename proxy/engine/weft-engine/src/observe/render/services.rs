@@ -1,6 +1,7 @@
 //! What is under way towards each service, and what bounds it. Read when somebody scrapes; nothing is counted for it.
 
 use super::super::exposition::{Exposition, Kind, escaped};
+use super::super::shared::{CHANGES, SharedCounts};
 
 /// So many services stand for themselves; those behind them in the order of names are summed as `overflow`.
 const MOST: usize = 1_000;
@@ -22,6 +23,12 @@ pub(crate) struct ServiceGauges {
     pub(crate) ejected: u64,
     /// All that are known.
     pub(crate) known: u64,
+    /// Whether ejections are not believed; of several, how many.
+    pub(crate) panic: u64,
+    /// The share that stays in the caller's zone, in percent; none where no zone is preferred.
+    pub(crate) stays: Option<f64>,
+    /// What all workers counted together.
+    pub(crate) shared: SharedCounts,
 }
 
 const BOUNDED: [&str; 3] = ["connections", "pending", "requests"];
@@ -94,7 +101,71 @@ pub(super) fn write(out: &mut Exposition, services: &[ServiceGauges]) {
             );
         }
     }
+    write_balance(out, &labelled);
 }
+
+/// Zones, failovers, ejections: only of services for which there is something to say.
+fn write_balance(out: &mut Exposition, labelled: &[(String, &ServiceGauges)]) {
+    out.family(
+        "weft_panic",
+        Kind::Gauge,
+        "1 where so many instances are ejected that all are used.",
+    );
+    for (labels, one) in labelled {
+        out.sample("weft_panic", labels, one.panic);
+    }
+    let name = "weft_zone_stays_percent";
+    out.family(
+        name,
+        Kind::Gauge,
+        "The share of requests that stays in the caller's zone, where one is preferred.",
+    );
+    for (labels, one) in labelled {
+        if let Some(stays) = one.stays {
+            out.sample(name, labels, format_args!("{stays:.1}"));
+        }
+    }
+    let mut counter = |name: &str, help: &str, of: &Samples| {
+        out.family(name, Kind::Counter, help);
+        for (labels, one) in labelled {
+            for (more, count) in of(one).into_iter().filter(|(_, count)| *count > 0) {
+                out.sample(name, &format!("{labels}{more}"), count);
+            }
+        }
+    };
+    counter(
+        "weft_zone_requests_total",
+        "Requests by whether their instance is in the caller's zone, where one is preferred.",
+        &|one| {
+            let zones = [",zone=\"same\"", ",zone=\"other\""].map(str::to_owned);
+            zones.into_iter().zip(one.shared.zone).collect()
+        },
+    );
+    counter(
+        "weft_panic_requests_total",
+        "Requests sent to ejected instances, because too many were ejected.",
+        &|one| vec![(String::new(), one.shared.panicked)],
+    );
+    counter(
+        "weft_failovers_total",
+        "Requests and connections that went to another service, because no instance of this one was in rotation.",
+        &|one| vec![(String::new(), one.shared.failovers)],
+    );
+    counter(
+        "weft_ejections_total",
+        "Instances and hosts taken out of rotation and given back, and why.",
+        &|one| {
+            let label = |(change, cause)| format!(",change=\"{change}\",cause=\"{cause}\"");
+            CHANGES
+                .map(label)
+                .into_iter()
+                .zip(one.shared.changes)
+                .collect()
+        },
+    );
+}
+
+type Samples = dyn Fn(&ServiceGauges) -> Vec<(String, u64)>;
 
 // === impl ServiceGauges ===
 
@@ -108,6 +179,8 @@ impl ServiceGauges {
         self.usable += other.usable;
         self.ejected += other.ejected;
         self.known += other.known;
+        self.panic += other.panic;
+        self.shared.add(&other.shared);
     }
 }
 

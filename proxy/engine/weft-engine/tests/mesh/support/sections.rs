@@ -56,8 +56,12 @@ pub(crate) fn service() -> Service {
                 success_below: 0.0,
                 eject_ms: 30_000,
                 max_ejected: 50.0,
+                latency_factor: 0.0,
             },
             proxy_protocol: None,
+            zone: None,
+            slow_start_ms: 0,
+            failover: Vec::new(),
         },
         access: Access {
             default: Decision::Allow,
