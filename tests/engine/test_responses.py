@@ -97,6 +97,14 @@ def test_a_response_until_the_end_of_the_connection_is_framed(mesh: Mesh) -> Non
         assert [response.body for response in ask(door, get() + get())] == [b"all of it"] * 2
 
 
+def test_an_answer_of_as_many_fields_as_there_may_be_goes_through_every_engine(mesh: Mesh) -> None:
+    fields = b"".join(b"x-%d: a\r\n" % number for number in range(100))
+    mesh.api.script = answering(OK + fields + b"\r\nall of it")
+    for door in (mesh.outbound(), mesh.gateway(), mesh.inbound()):
+        (response,) = ask(door, get())
+        assert (response.status, response.body, response.value(b"x-99")) == (200, b"all of it", b"a")
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_response_without_a_body_has_none_whatever_it_says(mesh: Mesh, status: int) -> None:
     mesh.api.script = answering(b"HTTP/1.1 %d No\r\ncontent-length: 5\r\n\r\n" % status, then_close=False)

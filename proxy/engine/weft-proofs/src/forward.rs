@@ -74,8 +74,13 @@ pub(crate) fn requests(data: &[u8], limits: Limits) -> Forwarded {
 }
 
 /// The whole responses to requests of one method at the start of these bytes, forwarded as to a client.
-pub(crate) fn responses(data: &[u8], method: Method, offered_upgrade: bool) -> Forwarded {
-    let mut decoder = ResponseDecoder::new(Limits::RESPONSE);
+pub(crate) fn responses(
+    data: &[u8],
+    method: Method,
+    offered_upgrade: bool,
+    limits: Limits,
+) -> Forwarded {
+    let mut decoder = ResponseDecoder::new(limits);
     decoder.expect(method, offered_upgrade);
     let mut head = ResponseHead::new();
     let mut done = Forwarded::default();

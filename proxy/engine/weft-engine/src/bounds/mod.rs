@@ -147,12 +147,20 @@ impl Bounds {
         }
     }
 
-    /// What the head of a response may be.
-    pub(crate) fn response(&self) -> Limits {
-        Limits {
+    /// What the head of a response may be; a peer engine adds to what its application said.
+    pub(crate) fn response(&self, peer: bool) -> Limits {
+        let application = Limits {
             head: self.response_header_bytes.bytes(),
             fields: self.header_count,
             ..Limits::RESPONSE
+        };
+        if !peer {
+            return application;
+        }
+        Limits {
+            head: application.head + PEER_HEADER_BYTES,
+            fields: application.fields + (Limits::MESH.fields - Limits::REQUEST.fields),
+            ..application
         }
     }
 }

@@ -106,7 +106,7 @@ pub(crate) async fn open(
         .initial_max_send_streams(http2.max_concurrent_streams as usize)
         .initial_window_size(http2.stream_window.window())
         .initial_connection_window_size(http2.shared_window())
-        .max_header_list_size(bounds.response_header_bytes.window())
+        .max_header_list_size(u32::try_from(bounds.response(peer).head).unwrap_or(u32::MAX))
         .max_concurrent_reset_streams(limits::RESET_STREAMS)
         .max_local_error_reset_streams(Some(limits::ERROR_RESETS))
         .max_send_buffer_size(limits::SEND_BUFFER)
@@ -277,7 +277,7 @@ impl Sender {
         method: Method,
         head: &mut ResponseHead,
     ) -> Poll<Answered> {
-        let limits = self.link.bounds.response();
+        let limits = self.link.bounds.response(self.link.ends.is_some());
         let Some(response) = &mut self.response else {
             return Poll::Ready(Answered::Failed(Failure::Reset));
         };

@@ -47,7 +47,7 @@ impl Connection {
         Self {
             stream,
             input: Input::default(),
-            decoder: ResponseDecoder::new(bounds.response()),
+            decoder: ResponseDecoder::new(bounds.response(life.is_some())),
             key,
             reused: false,
             expires: life.map_or(oldest, |life| life.last.min(oldest)),
