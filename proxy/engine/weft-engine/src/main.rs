@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod eval;
 mod exchange;
+mod fold;
 mod h1;
 mod h2;
 mod io;

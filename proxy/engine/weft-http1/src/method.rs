@@ -41,6 +41,22 @@ impl Method {
         }
     }
 
+    /// Its name, where it is known.
+    #[inline]
+    #[must_use]
+    pub const fn text(self) -> Option<&'static str> {
+        match self {
+            Self::Get => Some("GET"),
+            Self::Head => Some("HEAD"),
+            Self::Post => Some("POST"),
+            Self::Put => Some("PUT"),
+            Self::Delete => Some("DELETE"),
+            Self::Options => Some("OPTIONS"),
+            Self::Patch => Some("PATCH"),
+            Self::Other => None,
+        }
+    }
+
     /// Whether doing it twice is doing it once, by its definition (RFC 9110 §9.2.2).
     #[must_use]
     pub const fn is_idempotent(self) -> bool {

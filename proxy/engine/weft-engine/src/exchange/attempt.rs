@@ -64,7 +64,7 @@ pub(super) async fn attempt(
     let ends = upstream.ends().into_iter().chain(patience.until).min();
     connection.bound(ends);
     connection.deadline.set(
-        Instant::now()
+        connection.now
             + if armed.is_some() {
                 patience.head
             } else {

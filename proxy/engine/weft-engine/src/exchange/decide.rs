@@ -136,13 +136,13 @@ fn outbound(
     let refused = |error| Decision::refused(caller.label, service.cluster.label, error);
     let rules = &service.rules;
     let path = match admit(text(head.path()), rules.looks_at_path, PathPlace::Mesh) {
-        Ok(path) => path.into_owned_if_needed(),
+        Ok(path) => path,
         Err(why) => return refused(ambiguous(why)),
     };
     let request = Request {
         host: "",
-        method: text(head.method_name()),
-        path: path.as_deref().unwrap_or(text(head.path())),
+        method: head.method_text(),
+        path: &path,
         caller: Some(&caller.id),
     };
     let chosen = rules.routes.choose(request, &Seen(head.fields()));
@@ -217,7 +217,7 @@ fn inbound(ask: &Ask<'_>, head: &mut RequestHead) -> Decision {
     }
     let call = Call {
         caller: Some(peer.caller),
-        method: text(head.method_name()),
+        method: head.method_text(),
         path: text(head.path()),
     };
     let verdict = rules.access.judge(call);
@@ -314,7 +314,7 @@ fn public(
     let caller = &gateway.caller;
     let request = Request {
         host: &host,
-        method: text(head.method_name()),
+        method: head.method_text(),
         path: text(head.path()),
         caller: None,
     };

@@ -47,7 +47,9 @@ impl Chooser<'_> {
             plan,
             delay: Duration::ZERO,
         };
-        if let Err(why) = admit_encoded(text(head.path()), self.looked, rule.permits_encoded) {
+        if self.looked
+            && let Err(why) = admit_encoded(text(head.path()), true, rule.permits_encoded)
+        {
             return decision(whole, Err(ambiguous(why)));
         }
         let (targets, split, rewrite) = match &rule.action {
@@ -79,7 +81,11 @@ impl Chooser<'_> {
             }
         };
         let empty = |place: usize| self.cluster(&targets[place]).is_none();
-        let choice = split.choose(&mut *self.ask.rng.borrow_mut(), empty);
+        let choice = match &targets[..] {
+            // Nothing is to be drawn.
+            [_] if !empty(0) => Choice::To(0),
+            _ => split.choose(&mut *self.ask.rng.borrow_mut(), empty),
+        };
         let target = match choice {
             Choice::To(place) => &targets[place],
             Choice::Spilled { to, .. } => {

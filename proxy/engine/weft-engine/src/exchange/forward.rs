@@ -124,10 +124,10 @@ impl Tries<'_> {
     ) -> Result<End, Elsewhere> {
         let mut fresh = false;
         loop {
-            if self.left().is_some_and(|left| left.is_zero()) {
+            if self.left(connection.now).is_some_and(|left| left.is_zero()) {
                 return Ok(self.give_up(connection, scratch, self.too_late()).await);
             }
-            let place = match self.place() {
+            let place = match self.place(connection.now) {
                 Ok(place) => place,
                 Err(error) => return Ok(self.give_up(connection, scratch, error).await),
             };
@@ -137,19 +137,23 @@ impl Tries<'_> {
                 Err(failed) => failed,
             };
             scratch.trail.missed(&failed.error);
-            let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
+            let method = scratch.request.method_text();
             match self
                 .plan
                 .rule
                 .retry
                 .judge(method, failed.attempt, failed.failure, self.retries)
             {
-                Verdict::AgainFree => fresh = true,
+                Verdict::AgainFree => {
+                    connection.tick();
+                    fresh = true;
+                }
                 Verdict::Again => {
-                    if self.pause.is_none() && !self.grant(None) {
+                    if self.pause.is_none() && !self.grant(connection.tick(), None) {
                         return Ok(self.give_up(connection, scratch, failed.error).await);
                     }
-                    self.again(&failed, place).await;
+                    Box::pin(self.again(&failed, place)).await;
+                    connection.tick();
                     if let Some(other) = self.plan.elsewhere(self.worker) {
                         return Err(Elsewhere(other));
                     }
@@ -177,11 +181,11 @@ impl Tries<'_> {
 
     /// Takes another try from the budget, if there is time for the pause before it: that of the rule, or as long as the answer
     /// asked to be left alone, if that is longer.
-    fn grant(&mut self, asked: Option<Duration>) -> bool {
+    fn grant(&mut self, now: Instant, asked: Option<Duration>) -> bool {
         let rng = &mut *self.worker.rng.borrow_mut();
         let pause = self.plan.rule.retry.backoff(self.retries + 1, rng);
         let pause = pause.max(asked.unwrap_or_default());
-        if pause >= self.remaining() {
+        if pause >= self.remaining(now) {
             return false;
         }
         self.withdrawal = None;
@@ -208,12 +212,11 @@ impl Tries<'_> {
         }
     }
 
-    fn place(&self) -> Result<Where, Error> {
+    fn place(&self, now: Instant) -> Result<Where, Error> {
         match &self.plan.way {
             Way::Here { member } => Ok(Where::Here(*member)),
             Way::Mesh { subset, .. } | Way::Outside { subset } => {
                 let asked = (&*self.failed, self.key);
-                let now = Instant::now();
                 let picked = self.worker.pick(&self.plan.cluster, *subset, asked, now);
                 picked.map(Where::Picked).ok_or_else(|| {
                     Error::new(
@@ -231,26 +234,28 @@ impl Tries<'_> {
         scratch: &mut Scratch,
         error: Error,
     ) -> End {
-        let late = self.left().is_some_and(|left| left.is_zero());
+        let late = self
+            .left(connection.tick())
+            .is_some_and(|left| left.is_zero());
         let error = if late { self.too_late() } else { error };
         tracing::debug!(service = %self.plan.cluster.name, %error, "a request failed");
         scratch.trail.detail.clone_from(&error.detail);
         answer(connection, self.worker, scratch, &Answer::from(&error)).await
     }
 
-    fn remaining(&self) -> Duration {
+    fn remaining(&self, now: Instant) -> Duration {
         let spent = self
             .upload
             .done
-            .map_or(Duration::ZERO, |done| done.elapsed());
+            .map_or(Duration::ZERO, |done| now.saturating_duration_since(done));
         let remaining = self.plan.timeout.saturating_sub(spent);
-        self.left().map_or(remaining, |left| left.min(remaining))
+        self.left(now).map_or(remaining, |left| left.min(remaining))
     }
 
     /// What is left of the time of a call that has a deadline.
-    fn left(&self) -> Option<Duration> {
+    fn left(&self, now: Instant) -> Option<Duration> {
         let deadline = self.deadline?;
-        Some(deadline.saturating_duration_since(Instant::now()))
+        Some(deadline.saturating_duration_since(now))
     }
 
     fn too_late(&self) -> Error {

@@ -18,7 +18,7 @@ mod trace;
 pub(crate) use self::record::Trail;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -79,17 +79,16 @@ async fn one(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch
     let Wire::H1(plain) = wire else {
         return Fate::Abort;
     };
-    let until = Instant::now() + worker.bounds.header_timeout.0;
-    match read_head(plain, deadline, scratch, until).await {
+    match read_head(plain, deadline, scratch, worker.bounds.header_timeout.0).await {
         Ok(()) => serve(connection, worker, scratch).await,
         Err(None) => Fate::Abort,
-        Err(Some(refused)) => refuse(connection, worker, scratch, refused).await,
+        Err(Some(refused)) => Box::pin(refuse(connection, worker, scratch, refused)).await,
     }
 }
 
 /// Serves a request whose head is there.
 async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scratch) -> Fate {
-    let started = Instant::now();
+    let started = connection.tick();
     let Decision {
         source,
         mut destination,
@@ -113,7 +112,10 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
         decide(&ask, &mut scratch.request)
     };
     let method = scratch.request.method();
-    let stays = delay.is_zero() || wait(connection, delay).await;
+    let stays = delay.is_zero() || Box::pin(wait(connection, delay)).await;
+    if !delay.is_zero() {
+        connection.tick();
+    }
     let mut forwarded = None;
     let end = match plan {
         _ if !stays => End {
@@ -149,9 +151,10 @@ async fn read_head(
     connection: &mut Plain,
     deadline: &mut Deadline,
     scratch: &mut Scratch,
-    until: Instant,
+    patience: Duration,
 ) -> Result<(), Option<Refused>> {
-    deadline.set(until);
+    // Most heads are there at once, and need neither a clock nor an alarm.
+    let mut armed = false;
     poll_fn(|cx| {
         loop {
             let (taken, step) = connection
@@ -168,10 +171,13 @@ async fn read_head(
             match connection.input.poll_fill(&mut connection.stream, cx) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(Err(None)),
-                Poll::Pending if deadline.poll(cx).is_ready() => {
-                    return Poll::Ready(Err(Some(Refused::TooSlow)));
+                Poll::Pending => {
+                    if !armed {
+                        armed = true;
+                        deadline.set(Instant::now() + patience);
+                    }
+                    return deadline.poll(cx).map(|()| Err(Some(Refused::TooSlow)));
                 }
-                Poll::Pending => return Poll::Pending,
             }
         }
     })
@@ -213,7 +219,7 @@ async fn refuse(
     scratch: &mut Scratch,
     refused: Refused,
 ) -> Fate {
-    let started = Instant::now();
+    let started = connection.tick();
     if let Refused::Codec(reject) = refused {
         worker.counters.reject(reject, false);
     }
@@ -264,7 +270,18 @@ async fn tell(connection: &mut Connection, scratch: &Scratch, said: &Answer) -> 
 }
 
 /// Answers a request whose body, if it has one, is not read: then the connection ends.
-async fn answer(
+///
+/// Boxed, since it is seldom, and whoever forwards need not carry its size.
+fn answer<'a>(
+    connection: &'a mut Connection,
+    worker: &'a Worker,
+    scratch: &'a mut Scratch,
+    said: &'a Answer,
+) -> Pin<Box<dyn Future<Output = End> + 'a>> {
+    Box::pin(say(connection, worker, scratch, said))
+}
+
+async fn say(
     connection: &mut Connection,
     worker: &Worker,
     scratch: &mut Scratch,
@@ -322,12 +339,26 @@ async fn send(
 
 /// How the connection goes on after this request.
 fn then(connection: &Connection, worker: &Worker, scratch: &Scratch, must_close: bool) -> Then {
-    let serves = || worker.still_serves(connection.address, connection.peer.as_deref());
-    if must_close || !scratch.request.keep_alive() || !serves() {
+    if must_close || !scratch.request.keep_alive() || !connection.is_still_served(worker) {
         Then::Close
     } else if scratch.request.version() == Version::Http10 {
         Then::GoTold
     } else {
         Then::Go
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: fn(&'static mut Connection, &'static Worker) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_under_way_takes_little_memory() {
+        let size = size(exchange);
+        assert!(size <= 1200, "{size} bytes");
     }
 }

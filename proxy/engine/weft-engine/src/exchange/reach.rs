@@ -33,14 +33,18 @@ pub(super) struct Goal<'a> {
 }
 
 /// A connection to a member: one that is there, unless a `fresh` one is wanted, or a new one.
-pub(super) async fn reach(goal: Goal<'_>, fresh: bool, most: Duration) -> Result<Upstream, Failed> {
+pub(super) async fn reach(
+    goal: Goal<'_>,
+    fresh: bool,
+    most: Duration,
+    now: Instant,
+) -> Result<Upstream, Failed> {
     let Goal {
         worker,
         plan,
         member,
         ..
     } = goal;
-    let now = Instant::now();
     let cluster = &plan.cluster;
     let (address, identity) = match &plan.way {
         Way::Here { .. } => (
@@ -62,13 +66,14 @@ pub(super) async fn reach(goal: Goal<'_>, fresh: bool, most: Duration) -> Result
     );
     let within = now + cluster.traffic.connect_timeout.min(most);
     if goal.http2 {
-        return share(goal, key, address, identity, within).await;
+        return Box::pin(share(goal, key, address, identity, within)).await;
     }
     if !fresh && let Some(known) = worker.pool.take(key, now) {
         worker.counters.event(Event::Reused);
         return Ok(Upstream::H1(known));
     }
-    let opened = open(goal, address, identity, within).await?;
+    // Boxed, as is whatever is seldom, so that a request is not as large as a handshake.
+    let opened = Box::pin(open(goal, address, identity, within)).await?;
     Ok(Upstream::H1(Box::new(upstream::Connection::new(
         opened.stream,
         key,

@@ -71,7 +71,7 @@ pub(super) fn record(
         code: end.code,
         reason: end.reason,
     };
-    let now = Instant::now();
+    let now = connection.tick();
     let since = |moment: Instant| moment.saturating_duration_since(started);
     let took = Took {
         whole: since(now),

@@ -52,7 +52,7 @@ pub(super) async fn respond(
 ) -> End {
     let code = scratch.response.status();
     if code == 101 {
-        return switch(connection, upstream, scratch, &answered).await;
+        return Box::pin(switch(connection, upstream, scratch, &answered)).await;
     }
     let framing = framing(scratch);
     let uncertain = upload.done.is_none() && scratch.request.expects_continue();
@@ -134,7 +134,7 @@ pub(super) async fn respond(
         answered.worker.pool.give(
             upstream,
             answered.plan.cluster.traffic.idle_timeout,
-            Instant::now(),
+            connection.now,
         );
     }
     end(
@@ -157,8 +157,8 @@ async fn pump(
     idle: Duration,
 ) -> Moved {
     connection.bound(upstream.ends());
-    let began = scratch.trail.head.unwrap_or_else(Instant::now);
-    connection.deadline.set(began + idle);
+    // A short answer is there as a whole, and needs neither a clock nor an alarm.
+    let mut waited = false;
     let mut upload_broken = false;
     let moved = poll_fn(|cx| {
         let (Some(source), Some(sink)) = (
@@ -189,13 +189,17 @@ async fn pump(
         if connection.wire.poll_left(cx).is_ready() {
             return Poll::Ready(Moved::ClientLeft);
         }
-        if relay.take_progress() | upload.relay.take_progress() {
+        if relay.take_progress() | upload.relay.take_progress() | !waited {
+            waited = true;
             connection.deadline.set(Instant::now() + idle);
         }
         connection.deadline.poll(cx).map(|()| Moved::Idle)
     })
     .await;
     connection.bound(None);
+    if waited {
+        connection.tick();
+    }
     moved
 }
 
@@ -381,7 +385,7 @@ fn may_go_on(
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let call = Call {
         caller: Some(&peer.caller),
-        method: text(scratch.request.method_name()),
+        method: scratch.request.method_text(),
         path: text(scratch.request.path()),
     };
     believed && service.rules.access.judge(call).enforced.decision == Decision::Allow

@@ -16,19 +16,21 @@ pub(super) fn traceparent(
     match received.filter(|value| is_traceparent(value)) {
         Some(value) => {
             out.extend_from_slice(&value[..36]);
-            hex(out, rng.random_range(1..=u64::MAX));
+            out.extend_from_slice(&digits(not_zero(rng)));
             // Versions to come may say more behind the flags; we speak version 00 and pass on what it knows.
             out.extend_from_slice(&value[52..LENGTH]);
             let start = out.len() - LENGTH;
             out[start..start + 2].copy_from_slice(b"00");
         }
         None => {
-            out.extend_from_slice(b"00-");
-            hex(out, rng.random());
-            hex(out, rng.random_range(1..=u64::MAX));
-            out.push(b'-');
-            hex(out, rng.random_range(1..=u64::MAX));
-            out.extend_from_slice(if sampled { b"-01" } else { b"-00" });
+            let mut text = *b"00-ttttttttttttttttTTTTTTTTTTTTTTTT-pppppppppppppppp-01";
+            text[3..19].copy_from_slice(&digits(rng.random()));
+            text[19..35].copy_from_slice(&digits(not_zero(rng)));
+            text[36..52].copy_from_slice(&digits(not_zero(rng)));
+            if !sampled {
+                text[54] = b'0';
+            }
+            out.extend_from_slice(&text);
         }
     }
 }
@@ -42,8 +44,8 @@ pub(super) fn is_sampled(value: &[u8]) -> bool {
 
 /// Writes a new request id: 32 hexadecimal digits.
 pub(super) fn request_id(out: &mut Vec<u8>, rng: &mut impl Rng) {
-    hex(out, rng.random());
-    hex(out, rng.random());
+    out.extend_from_slice(&digits(rng.random()));
+    out.extend_from_slice(&digits(rng.random()));
 }
 
 /// Whether a received value can be gone on with (W3C Trace Context section 3.2.2).
@@ -70,14 +72,29 @@ pub(super) fn is_traceparent(value: &[u8]) -> bool {
         && (value.len() == LENGTH || (version != b"00" && value[LENGTH] == b'-'))
 }
 
-fn hex(out: &mut Vec<u8>, number: u64) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// Zero is no id.
+fn not_zero(rng: &mut impl Rng) -> u64 {
+    rng.random::<u64>().max(1)
+}
+
+/// In hexadecimal.
+fn digits(number: u64) -> [u8; 16] {
     let mut text = [0; 16];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
-    out.extend_from_slice(&text);
+    text[..8].copy_from_slice(&half((number >> 32) as u32));
+    text[8..].copy_from_slice(&half(number as u32));
+    text
+}
+
+/// All eight digits at once: every half byte gets a byte of its own, and those from ten on are moved up to the letters.
+fn half(number: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let halves = u64::from(number);
+    let halves = (halves | halves << 16) & 0x0000_ffff_0000_ffff;
+    let halves = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    let halves = (halves | halves << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((halves + 6 * ONES) >> 4) & ONES;
+    let distance = u64::from(b'a' - b'9' - 1);
+    (halves + u64::from(b'0') * ONES + distance * letters).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -86,6 +103,13 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
+
+    #[test]
+    fn every_half_byte_is_its_digit() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(digits(number), format!("{number:016x}").as_bytes());
+        }
+    }
 
     const GOOD: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

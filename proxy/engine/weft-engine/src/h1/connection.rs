@@ -2,11 +2,12 @@
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use weft_http1::{Fields, Limits, RequestDecoder, RequestHead};
 
@@ -15,8 +16,7 @@ use crate::h2::{self, Call, Client};
 use crate::io::{Deadline, Input, Output, Stream};
 use crate::observe::{Direction, Series};
 use crate::relay::{Body, Sink, Source};
-use crate::tls::ALPN_HTTP2;
-use crate::worker::{Peer, Worker};
+use crate::worker::{Peer, SeenChanges, Worker};
 
 /// An application or a peer engine may be silent for this long: longer than any pool keeps a connection.
 pub(crate) const MESH_IDLE: Duration = Duration::from_secs(2 * 3600);
@@ -62,6 +62,10 @@ pub(crate) struct Connection {
     pub(crate) tls: &'static str,
     /// The metric that counted its last request.
     pub(crate) last: Option<Series>,
+    /// The clock as it was read last.
+    pub(crate) now: Instant,
+    /// Up to which change it is known to be served.
+    seen: SeenChanges,
 }
 
 /// What becomes of a connection after a request.
@@ -78,36 +82,33 @@ pub(crate) enum Fate {
 /// What HTTP/2 begins with, as far as no method does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-/// Serves a connection to its end, in the version that was agreed on, or that an application here begins with.
-pub(crate) async fn serve(stream: Stream, client: Client, worker: Rc<Worker>) {
-    if stream.alpn() == Some(ALPN_HTTP2) {
-        return Box::pin(h2::serve(stream, Input::default(), client, worker)).await;
-    }
-    let may_change = client.direction == Direction::Outbound;
-    let plain = Plain::new(stream, worker.bounds.request(client.direction));
-    let mut connection = Connection::new(Wire::H1(plain), client);
-    if !connection.wait(&worker).await {
-        return;
-    }
-    if may_change
-        && connection
-            .begins_http2(worker.bounds.header_timeout.0)
-            .await
-    {
-        let (wire, client) = connection.into_parts();
-        if let Wire::H1(plain) = wire {
-            Box::pin(h2::serve(plain.stream, plain.input, client, worker)).await;
-        }
-        return;
-    }
-    loop {
-        match Box::pin(exchange(&mut connection, &worker)).await {
-            Fate::Reuse => {}
-            Fate::Close => return connection.linger().await,
-            Fate::Abort => return,
-        }
-        if !connection.wait(&worker).await {
+/// Serves a connection to its end; in HTTP/2, if an application here begins with that.
+///
+/// What an `async fn` is given it keeps twice: as it was given, and as it uses it. This keeps a connection once.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub(crate) fn serve(mut connection: Connection, worker: &Rc<Worker>) -> impl Future<Output = ()> {
+    async move {
+        let may_change = connection.direction == Direction::Outbound;
+        let mut change = pin!(worker.changes.next());
+        if !connection.wait(worker, change.as_mut()).await {
             return;
+        }
+        if may_change
+            && connection
+                .begins_http2(worker.bounds.header_timeout.0)
+                .await
+        {
+            return Box::pin(connection.into_http2(worker)).await;
+        }
+        loop {
+            match Box::pin(exchange(&mut connection, worker)).await {
+                Fate::Reuse => {}
+                Fate::Close => return connection.linger().await,
+                Fate::Abort => return,
+            }
+            if !connection.wait(worker, change.as_mut()).await {
+                return;
+            }
         }
     }
 }
@@ -188,6 +189,8 @@ impl Connection {
             direction: client.direction,
             tls: client.tls,
             last: None,
+            now: Instant::now(),
+            seen: SeenChanges::default(),
         }
     }
 
@@ -207,7 +210,14 @@ impl Connection {
         Self::new(Wire::H2(Box::new(call)), client)
     }
 
-    fn into_parts(self) -> (Wire, Client) {
+    /// One of HTTP/1.1, as long as nothing else is known.
+    pub(crate) fn plain(stream: Stream, client: Client, worker: &Worker) -> Self {
+        let plain = Plain::new(stream, worker.bounds.request(client.direction));
+        Self::new(Wire::H1(plain), client)
+    }
+
+    /// Serves it on in the other version.
+    async fn into_http2(self, worker: &Rc<Worker>) {
         let client = Client {
             address: self.address,
             ip: self.ip,
@@ -215,7 +225,9 @@ impl Connection {
             direction: self.direction,
             tls: self.tls,
         };
-        (self.wire, client)
+        if let Wire::H1(plain) = self.wire {
+            h2::serve(plain.stream, plain.input, client, Rc::clone(worker)).await;
+        }
     }
 
     /// Whether what comes is HTTP/2, told by as many bytes as it takes.
@@ -243,7 +255,7 @@ impl Connection {
     }
 
     /// Waits for the first byte of a request; `false`: there will be none.
-    async fn wait(&mut self, worker: &Worker) -> bool {
+    async fn wait<'w>(&mut self, worker: &'w Worker, mut change: Pin<&mut Notified<'w>>) -> bool {
         let Wire::H1(plain) = &mut self.wire else {
             return false;
         };
@@ -255,34 +267,45 @@ impl Connection {
             Direction::Gateway => worker.bounds.idle_timeout.0,
             Direction::Outbound | Direction::Inbound => MESH_IDLE,
         };
-        let since = Instant::now();
+        let since = self.now;
         let mut until = since + idle;
         if let Some(peer) = &self.peer {
             until = until.min(peer.life.last);
         }
         self.deadline.set(until);
-        loop {
-            let mut changed = pin!(worker.changed.notified());
-            changed.as_mut().enable();
-            if !worker.may_ask(self.address, self.peer.as_deref()) {
-                return false;
-            }
-            if let Some(quiet) = worker.draining() {
-                self.deadline.set(until.min(since + quiet));
-            }
-            let woken = poll_fn(|cx| {
-                if let Poll::Ready(read) = plain.input.poll_fill(&mut plain.stream, cx) {
-                    return Poll::Ready(Some(matches!(read, Ok(1..))));
+        poll_fn(|cx| {
+            let seen = worker.changes.seen();
+            if self.seen != seen {
+                worker.changes.wake_at_next(change.as_mut(), cx);
+                if !worker.may_ask(self.address, self.peer.as_deref()) {
+                    return Poll::Ready(false);
                 }
-                if self.deadline.poll(cx).is_ready() {
-                    return Poll::Ready(Some(false));
+                match worker.draining() {
+                    Some(quiet) => self.deadline.set(until.min(since + quiet)),
+                    None => self.seen = seen,
                 }
-                changed.as_mut().poll(cx).map(|()| None)
-            });
-            if let Some(more) = woken.await {
-                return more;
             }
+            if let Poll::Ready(read) = plain.input.poll_fill(&mut plain.stream, cx) {
+                return Poll::Ready(matches!(read, Ok(1..)));
+            }
+            self.deadline.poll(cx).map(|()| false)
+        })
+        .await
+    }
+
+    /// Reads the clock.
+    pub(crate) fn tick(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
+    }
+
+    /// Whether it may take another request. The clock was read a moment ago.
+    pub(crate) fn is_still_served(&self, worker: &Worker) -> bool {
+        if self.seen != worker.changes.seen() {
+            return worker.still_serves(self.address, self.peer.as_deref());
         }
+        let own = self.peer.as_ref();
+        own.is_none_or(|peer| peer.life.last > self.now)
     }
 
     /// Ends in order: no more is written, a little is still read.

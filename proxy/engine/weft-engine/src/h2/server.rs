@@ -117,7 +117,7 @@ async fn run(
     };
     let mut idle_until = Instant::now() + idle;
     loop {
-        let mut changed = pin!(worker.changed.notified());
+        let mut changed = pin!(worker.changes.next());
         changed.as_mut().enable();
         if !client.is_believed(worker) {
             streams.abrupt_shutdown(Reason::NO_ERROR);

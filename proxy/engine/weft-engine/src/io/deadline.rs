@@ -7,8 +7,12 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A timer that is moved without touching the wheel where it can: an alarm that comes early is simply set again.
+///
+/// It belongs to one task: that which polled it first is the one it wakes.
 pub(crate) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// The alarm knows the task that waits for it.
+    waits: bool,
     at: Option<Instant>,
     bound: Option<Instant>,
 }
@@ -20,6 +24,7 @@ impl Deadline {
     pub(crate) const fn never() -> Self {
         Self {
             sleep: None,
+            waits: false,
             at: None,
             bound: None,
         }
@@ -47,12 +52,18 @@ impl Deadline {
             return Poll::Pending;
         };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if self.waits && !sleep.is_elapsed() {
+            return Poll::Pending;
+        }
         loop {
-            match sleep.as_mut().poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if sleep.deadline() >= at => return Poll::Ready(()),
-                Poll::Ready(()) => sleep.as_mut().reset(at),
+            self.waits = sleep.as_mut().poll(cx).is_pending();
+            if self.waits {
+                return Poll::Pending;
             }
+            if sleep.deadline() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at);
         }
     }
 }

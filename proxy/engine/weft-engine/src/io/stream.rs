@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::socket::{Socket, send};
+
 /// An idle connection is asked for a sign of life after this long.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
@@ -24,7 +26,7 @@ pub(crate) enum Stream {
     /// As it is.
     Plain(TcpStream),
     /// Through TLS, as client or server.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// What every connection is set to, whoever opened it. Failure means that the connection is dead already.
@@ -48,7 +50,7 @@ impl Stream {
     pub(crate) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => &stream.get_ref().0.0,
         }
     }
 
@@ -128,7 +130,8 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match (self, from) {
             // A send is cheaper than a vectored write.
-            (Self::Plain(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Self::Plain(stream), [one]) => send(stream, cx, one),
+            (Self::Tls(stream), [one]) => Pin::new(stream.as_mut()).poll_write(cx, one),
             (Self::Plain(stream), _) => Pin::new(stream).poll_write_vectored(cx, from),
             (Self::Tls(stream), _) => Pin::new(stream.as_mut()).poll_write_vectored(cx, from),
         }
@@ -154,6 +157,10 @@ impl Stream {
     ///
     /// Costs no system call where the socket was read empty before.
     pub(crate) fn is_quiet(&mut self) -> bool {
+        if let Self::Plain(stream) = self {
+            let read = stream.try_read(&mut [0]);
+            return matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        }
         let mut cx = Context::from_waker(Waker::noop());
         match self.socket().poll_read_ready(&mut cx) {
             Poll::Pending => true,

@@ -16,6 +16,6 @@ pub(crate) use exposition::Format;
 pub(crate) use histogram::Histogram;
 pub(crate) use label::Label;
 pub(crate) use render::{Faulted, Gauges, Limited, Scraped, ServiceGauges, render};
-pub(crate) use requests::{Direction, Fold, Listed, RequestKey, Requests, Series, Took};
+pub(crate) use requests::{Direction, Listed, RequestKey, Requests, Series, Took};
 pub(crate) use shared::{Shared, words};
 pub(crate) use tunnels::{ListedTunnels, Meter, TunnelKey, Tunnels};

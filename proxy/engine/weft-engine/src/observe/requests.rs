@@ -1,8 +1,6 @@
 //! Requests by what they were and how they ended, with a bound on how many series there may be.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +11,7 @@ use weft_http1::Method;
 use super::cap::Caps;
 use super::histogram::{Exemplars, add};
 use super::{Histogram, Label};
+use crate::fold::Folded;
 
 /// So many series of requests are told apart; those that come later are counted together, as `overflow`.
 pub(super) const MOST: usize = 10_000;
@@ -75,8 +74,8 @@ pub(crate) struct Timings {
 /// The series of one worker: looked up by it alone, listed for whoever scrapes.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    known: RefCell<HashMap<RequestKey, Series, BuildHasherDefault<Fold>>>,
-    timings: RefCell<HashMap<TimingKey, Arc<Timings>>>,
+    known: RefCell<Folded<RequestKey, Series>>,
+    timings: RefCell<Folded<TimingKey, Arc<Timings>>>,
     caps: Arc<Caps>,
     listed: Arc<Listed>,
 }
@@ -276,46 +275,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// The keys are a handful of small numbers of our own: mixing them is enough.
-#[derive(Debug, Default)]
-pub(crate) struct Fold(u64);
-
-impl Hasher for Fold {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        self.write_u64(number as u64);
-    }
 }
 
 #[cfg(test)]

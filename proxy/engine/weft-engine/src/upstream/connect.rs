@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use weft_core::reason::{Error, Reason};
 
-use crate::io::{Stream, tune};
+use crate::io::{Socket, Stream, tune};
 use crate::tls::{Facts, TlsReason};
 use crate::worker::{Life, Side};
 
@@ -119,7 +119,7 @@ pub(crate) async fn connect(
     };
     let own = Life::of(&own, Side::Caller).ok_or(ConnectError::Tls(TlsReason::NoIdentity))?;
     let protocols = config.alpn_protocols.clone();
-    let handshake = TlsConnector::from(config).connect(name, stream);
+    let handshake = TlsConnector::from(config).connect(name, Socket(stream));
     let stream = match tokio::time::timeout_at(deadline, handshake).await {
         Err(_) => return Err(ConnectError::Timeout { reached: true }),
         Ok(Err(error)) => return Err(ConnectError::Tls(TlsReason::of_io(&error))),

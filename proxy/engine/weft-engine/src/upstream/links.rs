@@ -1,8 +1,6 @@
 //! Connections of one worker that many requests share, by endpoint and identity.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,14 +9,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Key;
+use crate::fold::Folded;
 use crate::h2::{Link, Sender};
-use crate::observe::Fold;
 
 /// Open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    open: RefCell<HashMap<Key, Vec<Shared>, BuildHasherDefault<Fold>>>,
-    opening: RefCell<HashMap<Key, Rc<Mutex<()>>, BuildHasherDefault<Fold>>>,
+    open: RefCell<Folded<Key, Vec<Shared>>>,
+    opening: RefCell<Folded<Key, Rc<Mutex<()>>>>,
 }
 
 #[derive(Debug)]

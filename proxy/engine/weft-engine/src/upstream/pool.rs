@@ -1,8 +1,7 @@
 //! Idle connections of one worker: last in, first out, by endpoint and identity.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasherDefault;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 use weft_core::endpoint::State;
 
 use super::Connection;
-use crate::observe::Fold;
+use crate::fold::Folded;
 
 /// Idle connections to one endpoint under one identity.
 const PER_ENDPOINT: usize = 256;
@@ -30,7 +29,7 @@ pub(crate) struct Key {
 /// Idle connections.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<Fold>>>,
+    idle: RefCell<Folded<Key, Vec<Idle>>>,
     count: Cell<usize>,
     /// Identities that are shown now.
     shown: RefCell<HashSet<u64>>,

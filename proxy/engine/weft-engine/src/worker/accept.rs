@@ -13,12 +13,12 @@ use weft_model::section::GatewayProtocol;
 
 use super::handshake::{inbound, public};
 use super::{Worker, announced};
-use crate::h1::serve;
-use crate::h2::Client;
-use crate::io::{Stream, tune};
+use crate::h1::{Connection, serve};
+use crate::h2::{self, Client};
+use crate::io::{Input, Stream, tune};
 use crate::observe::{Direction, Event, Open, Opened};
 use crate::tcp::{self, Call, outbound};
-use crate::tls::{ALPN_TCP, ALPN_TCP_PROXIED};
+use crate::tls::{ALPN_HTTP2, ALPN_TCP, ALPN_TCP_PROXIED};
 use crate::world::Place;
 
 /// After a failed accept (no descriptors left, say) others get a chance to close some.
@@ -136,7 +136,11 @@ async fn open(mut stream: TcpStream, peer: SocketAddr, address: SocketAddr, coun
                 direction: *direction,
                 tls: stream.tls(),
             };
-            serve(stream, client, Rc::clone(worker)).await;
+            if stream.alpn() == Some(ALPN_HTTP2) {
+                let input = Input::default();
+                return Box::pin(h2::serve(stream, input, client, Rc::clone(worker))).await;
+            }
+            serve(Connection::plain(stream, client, worker), worker).await;
         }
         Err(reason) => {
             worker.counters.tls(*direction, reason);
@@ -174,5 +178,20 @@ impl Counted {
             _opened: worker.counters.opened(Open::Connection, direction),
             _place: place,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_keeps_little() {
+        let size = size(open);
+        assert!(size <= 1600, "{size} bytes");
     }
 }

@@ -1,17 +1,17 @@
 //! A worker's own part of balancing: latencies and turns, per cluster, carried from one generation of it to the next.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use weft_core::balance::{Ask, Balancer, Latencies, Pick, Seen};
 use weft_core::time::Moment;
 
+use crate::fold::Folded;
 use crate::world::{Cluster, Subset};
 
 /// By the address of the service's name, which lives as long as the service does; the entry keeps it alive.
 #[derive(Debug, Default)]
-pub(super) struct Balances(HashMap<usize, Own>);
+pub(super) struct Balances(Folded<usize, Own>);
 
 #[derive(Debug)]
 struct Own {

@@ -19,7 +19,7 @@ use weft_model::section::{GatewayProtocol, Protocol};
 use super::crowd::Handshakes;
 use super::{Peer, Worker};
 use crate::h1::{Answer, Then};
-use crate::io::Stream;
+use crate::io::{Socket, Stream};
 use crate::tls::{
     ALPN_HTTP1, ALPN_HTTP2, ALPN_TCP, ALPN_TCP_PROXIED, Configs, Identity, PeerName, TlsReason,
     TlsState,
@@ -118,19 +118,19 @@ async fn within<T>(
         .unwrap_or(Err(TlsReason::Timeout))
 }
 
-async fn hello(stream: TcpStream) -> Result<StartHandshake<TcpStream>, TlsReason> {
-    LazyConfigAcceptor::new(Acceptor::default(), stream)
+async fn hello(stream: TcpStream) -> Result<StartHandshake<Socket>, TlsReason> {
+    LazyConfigAcceptor::new(Acceptor::default(), Socket(stream))
         .await
         .map_err(|error| TlsReason::of_io(&error))
 }
 
 /// Goes on with what was decided, or tells the client by an alert why not.
 async fn finish<T>(
-    start: StartHandshake<TcpStream>,
+    start: StartHandshake<Socket>,
     decided: Result<T, TlsReason>,
     handshakes: &Handshakes,
     config: impl FnOnce(&T) -> Arc<ServerConfig>,
-) -> Result<(T, TlsStream<TcpStream>), TlsReason> {
+) -> Result<(T, TlsStream<Socket>), TlsReason> {
     match decided {
         Ok(decided) => {
             let shaken = start.into_stream(config(&decided));

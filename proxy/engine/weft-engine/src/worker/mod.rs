@@ -3,6 +3,7 @@
 mod accept;
 mod announced;
 mod balance;
+mod changes;
 mod crowd;
 mod handshake;
 mod life;
@@ -25,6 +26,7 @@ use weft_core::limit::Limit;
 use weft_core::outlier;
 use weft_core::time::Moment;
 
+pub(crate) use changes::{Changes, Seen as SeenChanges};
 pub(crate) use crowd::Rooms;
 pub(crate) use life::{Life, Side};
 pub(crate) use peer::Peer;
@@ -53,8 +55,8 @@ pub(crate) struct Worker {
     /// Behind each listener.
     rooms: Rooms,
     world: RefCell<Arc<World>>,
-    /// Wakes idle connections to ask whether they are still served.
-    pub(crate) changed: Notify,
+    /// Tells connections to ask whether they are still served.
+    pub(crate) changes: Changes,
     /// Wakes open tunnels to ask whether their callers are still believed and allowed.
     pub(crate) rejudge: Notify,
     /// Idle connections to upstreams.
@@ -123,7 +125,7 @@ impl Worker {
             bounds,
             rooms,
             world: RefCell::new(world),
-            changed: Notify::new(),
+            changes: Changes::default(),
             rejudge: Notify::new(),
             pool,
             links: Links::default(),
@@ -159,16 +161,15 @@ impl Worker {
     fn refresh(&self, world: Arc<World>) -> Arc<World> {
         let before = self.world.replace(world);
         let world = self.world();
-        if before.tls.trust_epoch != world.tls.trust_epoch
-            || before.draining != world.draining
-            || before.places.len() != world.places.len()
-            || before
-                .places
-                .keys()
-                .any(|address| !world.places.contains_key(address))
-        {
-            self.changed.notify_waiters();
-        }
+        self.changes.note(
+            before.tls.trust_epoch != world.tls.trust_epoch
+                || before.draining != world.draining
+                || before.places.len() != world.places.len()
+                || before
+                    .places
+                    .keys()
+                    .any(|address| !world.places.contains_key(address)),
+        );
         if before.tls.trust_epoch != world.tls.trust_epoch
             || before.rules_epoch != world.rules_epoch
         {

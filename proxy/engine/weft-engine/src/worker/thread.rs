@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 
 use super::accept::accept;
 use super::{News, Rooms, Shared, Worker};
@@ -81,7 +82,7 @@ pub(crate) fn spawn(
     let run = move || {
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()
+            .build_local(LocalOptions::default())
         {
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
@@ -93,7 +94,7 @@ pub(crate) fn spawn(
             .send(Ok((worker.requests.listed(), worker.tunnels.listed())))
             .is_ok()
         {
-            LocalSet::new().block_on(&runtime, work(worker, inbox, own_beat));
+            runtime.block_on(work(worker, inbox, own_beat));
         }
     };
     let thread = std::thread::Builder::new()

@@ -16,6 +16,7 @@ use weft_model::{Code, Refusal, Snapshot};
 
 use super::cluster::Source;
 use super::{Caller, Cluster, Gateway, Place, Rule, Rules, Service, Subset, World, principal};
+use crate::fold::Folded;
 use crate::observe::Label;
 use crate::tls::TlsState;
 use crate::worker::moment;
@@ -70,7 +71,7 @@ impl Builder {
         let wanted = self.wanted(&rules, &gateways);
         let services = match &snapshot.host {
             Some(host) => self.services(before, &snapshot, host, rules, &wanted),
-            None => HashMap::new(),
+            None => Folded::default(),
         };
         let places = places(&snapshot, &gateways, &local)?;
         Ok(World {
@@ -277,10 +278,10 @@ impl Builder {
         host: &section::Host,
         rules: HashMap<Arc<str>, Arc<Rules>>,
         wanted: &Wanted,
-    ) -> HashMap<Arc<str>, Service> {
+    ) -> Folded<Arc<str>, Service> {
         let now = moment(Instant::now());
         let same_host = before.snapshot.host.as_deref() == Some(host);
-        let mut all = HashMap::with_capacity(rules.len());
+        let mut all = Folded::with_capacity_and_hasher(rules.len(), Default::default());
         for (name, rules) in rules {
             let source = Source {
                 name: &name,
@@ -318,8 +319,8 @@ fn places(
     snapshot: &Snapshot,
     gateways: &HashMap<Arc<str>, Arc<Gateway>>,
     local: &Local,
-) -> Result<HashMap<std::net::SocketAddr, Arc<Place>>, Refusal> {
-    let mut places = HashMap::new();
+) -> Result<Folded<std::net::SocketAddr, Arc<Place>>, Refusal> {
+    let mut places = Folded::default();
     for (name, listener) in &snapshot.listeners {
         let section = format!("listener/{name}");
         let place = match &**listener {

@@ -29,6 +29,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use place::{Caller, Place};
 pub(crate) use rule::{Action, Rule, Target};
 
+use crate::fold::Folded;
 use crate::tls::TlsState;
 
 /// Services asked for one request that nobody of its own takes.
@@ -48,9 +49,9 @@ pub(crate) struct World {
     /// Identities and trust.
     pub(crate) tls: TlsState,
     /// What happens at each address.
-    pub(crate) places: HashMap<SocketAddr, Arc<Place>>,
+    pub(crate) places: Folded<SocketAddr, Arc<Place>>,
     /// By `ns/service`.
-    pub(crate) services: HashMap<Arc<str>, Service>,
+    pub(crate) services: Folded<Arc<str>, Service>,
     /// By name.
     pub(crate) gateways: HashMap<Arc<str>, Arc<Gateway>>,
     /// Rises with every change of any service's rules.
@@ -112,8 +113,8 @@ impl World {
             registry: 0,
             snapshot: Snapshot::default(),
             tls: TlsState::empty(),
-            places: HashMap::new(),
-            services: HashMap::new(),
+            places: Folded::default(),
+            services: Folded::default(),
             gateways: HashMap::new(),
             rules_epoch: 0,
             looks_at_path: false,

@@ -57,6 +57,16 @@ impl RequestHead {
         self.name.get(&self.fields.raw)
     }
 
+    /// The same as text.
+    #[inline]
+    #[must_use]
+    pub fn method_text(&self) -> &str {
+        self.method
+            .text()
+            .or_else(|| std::str::from_utf8(self.method_name()).ok())
+            .unwrap_or_default()
+    }
+
     /// The target to forward, in origin form: path and query, or `*`. An absolute form was taken apart.
     #[inline]
     #[must_use]

@@ -12,13 +12,14 @@ use weft_http1::FieldId;
 use super::{Tries, Where};
 use crate::exchange::decide::Way;
 use crate::exchange::failed::Failed;
-use crate::h1::Scratch;
+use crate::h1::{Connection, Scratch};
 use crate::observe::Event;
 
 impl Tries<'_> {
     /// Whether the answer is to be forwarded; reports it either way.
     pub(super) fn judge_head(
         &mut self,
+        connection: &Connection,
         scratch: &Scratch,
         tried: Attempt,
         place: Where,
@@ -32,8 +33,7 @@ impl Tries<'_> {
             (None, Some(code)) => Failure::Grpc(code),
             (None, None) => Failure::Status(status),
         };
-        let counts = failure.counts();
-        let failed = Failed {
+        let failed = || Failed {
             failure,
             error: Error::new(
                 peer.unwrap_or(Reason::RetryExhausted),
@@ -45,13 +45,12 @@ impl Tries<'_> {
             attempt: tried,
             host_unreachable: false,
         };
-        self.report(
-            place,
-            if counts { Err(&failed) } else { Ok(()) },
-            began,
-            head,
-        );
-        let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
+        if failure.counts() {
+            self.report(connection, place, Err(&failed()), began, head);
+        } else {
+            self.report(connection, place, Ok(()), began, head);
+        }
+        let method = scratch.request.method_text();
         // An answer that cannot be tried again is better than none.
         match self
             .plan
@@ -62,15 +61,15 @@ impl Tries<'_> {
             // gRPC tells a failure in an answer that HTTP takes for a success.
             Verdict::Again
                 if (status >= 400 || !matches!(failure, Failure::Status(_)))
-                    && self.grant(asked_to_wait(scratch)) =>
+                    && self.grant(connection.now, asked_to_wait(scratch)) =>
             {
-                Err(failed)
+                Err(failed())
             }
             Verdict::Stop(Stop::NotReplayable) => {
                 self.worker.counters.event(Event::BodyGone);
                 Ok(())
             }
-            Verdict::Stop(Stop::Exhausted) if self.retries > 0 && peer.is_some() => Err(failed),
+            Verdict::Stop(Stop::Exhausted) if self.retries > 0 && peer.is_some() => Err(failed()),
             _ => Ok(()),
         }
     }
@@ -85,13 +84,14 @@ impl Tries<'_> {
 
     pub(super) fn report(
         &self,
+        connection: &Connection,
         place: Where,
         ended: Result<(), &Failed>,
         began: Instant,
         patience: Duration,
     ) {
         let Where::Picked(pick) = place else { return };
-        let now = Instant::now();
+        let now = connection.now;
         let (seen, outcome) = match ended {
             Ok(()) => (Seen::Answer(now - began), Outcome::Success),
             Err(failed) if failed.host_unreachable => {

@@ -1,6 +1,5 @@
 //! One try: reach an instance, send, hear the head of its answer.
 
-use tokio::time::Instant;
 use weft_core::reason::{Error, Reason};
 use weft_core::retry::Attempt;
 
@@ -13,6 +12,7 @@ use crate::exchange::respond::{Answered, respond};
 use crate::exchange::{CLIENT_LEFT, End, Refused, answer};
 use crate::h1::{Answer, Connection, Fate, Scratch};
 use crate::relay::RelayError;
+use crate::upstream::Upstream;
 
 impl Tries<'_> {
     /// One try; `Ok` where the exchange is over by it.
@@ -27,9 +27,9 @@ impl Tries<'_> {
         let member = &cluster.members.list()[place.member()];
         let _active = member.state.begin();
         scratch.trail.tried(place.member());
-        let began = Instant::now();
-        let remaining = self.remaining();
-        let method = std::str::from_utf8(scratch.request.method_name()).unwrap_or_default();
+        let began = connection.now;
+        let remaining = self.remaining(began);
+        let method = scratch.request.method_text();
         let head = self
             .plan
             .rule
@@ -42,13 +42,18 @@ impl Tries<'_> {
             place: place.member(),
             http2: speaks_http2(connection, self.plan),
         };
-        let mut upstream = match reach(goal, fresh, head).await {
+        let mut upstream = match reach(goal, fresh, head, began).await {
             Ok(upstream) => upstream,
             Err(failed) => {
-                self.report(place, Err(&failed), began, head);
+                connection.tick();
+                self.report(connection, place, Err(&failed), began, head);
                 return Err(failed);
             }
         };
+        if !matches!(&upstream, Upstream::H1(upstream) if upstream.reused) {
+            // That took time.
+            connection.tick();
+        }
         self.start(connection, &mut upstream, scratch, head)?;
         let patience = Patience {
             head,
@@ -71,15 +76,16 @@ impl Tries<'_> {
         };
         match outcome {
             Ok(()) => {
-                scratch.trail.head = Some(Instant::now());
-                self.judge_head(scratch, tried, place, began, head)?;
+                scratch.trail.head = Some(connection.tick());
+                self.judge_head(connection, scratch, tried, place, began, head)?;
             }
             Err(Trouble::Downstream(error)) => {
-                return Ok(self.downstream(connection, scratch, error).await);
+                return Ok(Box::pin(self.downstream(connection, scratch, error)).await);
             }
             Err(trouble) => {
                 let failed = Failed::of(trouble, tried, self.worker, &self.plan.cluster);
-                self.report(place, Err(&failed), began, head);
+                connection.tick();
+                self.report(connection, place, Err(&failed), began, head);
                 return Err(failed);
             }
         }

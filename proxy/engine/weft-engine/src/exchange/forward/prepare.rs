@@ -17,11 +17,11 @@ pub(super) fn prepare_request(
     plan: &Forward,
 ) {
     let world = worker.world();
-    let public = match (
-        connection.direction,
-        world.places.get(&connection.address).map(|place| &**place),
-    ) {
-        (Direction::Gateway, Some(Place::Gateway { gateway, .. })) => Some(Public {
+    let place = (connection.direction == Direction::Gateway)
+        .then(|| world.places.get(&connection.address))
+        .flatten();
+    let public = match place.map(|place| &**place) {
+        Some(Place::Gateway { gateway, .. }) => Some(Public {
             gateway,
             scheme: if connection.tls.is_empty() {
                 "http"

@@ -26,7 +26,7 @@ impl Tries<'_> {
     ) -> Result<(), Failed> {
         let left = Left {
             head: patience,
-            call: self.left(),
+            call: self.left(connection.now),
         };
         let relay = &mut self.upload.relay;
         match upstream {
