@@ -271,7 +271,7 @@ class Traffic:
     zone: ZonePreference | None = None
     slow_start_ms: int = 0
     failover: tuple[str, ...] = ()
-    """Each `ns/service`, in order, those that they in turn fail over to among them."""
+    """Each `ns/service`, in order. What these in turn fail over to stands with them: engines follow it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ use super::{Checked, each, must, service_name};
 use crate::field;
 use crate::section::{Balance, HashOn, MAGLEV_MOST, Traffic};
 
-/// Services to fail over to, those of others' own failovers included.
+/// Services to fail over to.
 const MOST_FAILOVERS: usize = 16;
 
 pub(crate) fn traffic(traffic: &Traffic) -> Checked {
