@@ -22,7 +22,7 @@ from policy.documents.defaults import DefaultsSpec
 from policy.documents.faults import FaultSpec
 from policy.documents.gateway import GatewaySpec
 from policy.documents.limit import LimitSpec
-from policy.documents.route import RouteSpec, RuleSpec
+from policy.documents.route import RouteSpec, RuleSpec, TargetSpec
 from policy.documents.traffic import TrafficSpec
 from policy.records import DocumentStatus
 from policy.selection import Choice, Stored, select
@@ -301,10 +301,15 @@ class _Compiler:
             )
             if passed_on:
                 yield from self._connection_notes(document, str(spec.gateway), index, rule)
-            for place, target in enumerate(rule.to or ()):
+            places: list[tuple[tuple[str | int, ...], TargetSpec]] = [
+                (("to", place), target) for place, target in enumerate(rule.to or ())
+            ]
+            if rule.mirror is not None:
+                places.append((("mirror", "to"), rule.mirror.to))
+            for place, target in places:
                 service = ServiceName.parse(target.service, namespace=document.key.namespace)
                 facts = self._registered(service)
-                path = ("spec", "rules", index, "to", place)
+                path = ("spec", "rules", index, *place)
                 if facts is None:
                     yield document.diagnose("unknown_target", f"nobody has registered the service {service}", *path)
                     continue

@@ -91,6 +91,15 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """Where a copy of `percent` of the requests goes; its answers are thrown away."""
+
+    service: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True)
 class Forward:
     """Send it on; `to` is never empty."""
 
@@ -98,6 +107,7 @@ class Forward:
     to: tuple[Target, ...]
     on_empty: Literal["spill", "fail"] = "spill"
     rewrite: Rewrite = Rewrite()
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True)

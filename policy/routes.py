@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from policy import compiled, passthrough
-from policy.documents.route import RouteSpec, RuleSpec
+from policy.documents.route import MirrorSpec, RouteSpec, RuleSpec
 from policy.documents.targets import resolve_service
 from policy.traffic import overlay_retry
 from registry.names import ServiceName
@@ -64,7 +64,7 @@ def of_gateway(
 
 
 def targets(rule: RuleSpec, *, namespace: str) -> frozenset[ServiceName]:
-    """The services a rule sends requests to by name."""
+    """The services a rule sends requests to by name, copies aside."""
     return frozenset(resolve_service(target.service, namespace=namespace) for target in rule.to or ())
 
 
@@ -111,5 +111,16 @@ def _action(
     )
     rewrite = compiled.Rewrite(rule.rewrite.path_prefix, rule.rewrite.host) if rule.rewrite else compiled.Rewrite()
     return compiled.Forward(
-        to=to or (compiled.Target(service=str(own)),), on_empty=rule.on_empty or "spill", rewrite=rewrite
+        to=to or (compiled.Target(service=str(own)),),
+        on_empty=rule.on_empty or "spill",
+        rewrite=rewrite,
+        mirror=_mirror(rule.mirror, namespace) if rule.mirror else None,
+    )
+
+
+def _mirror(mirror: MirrorSpec, namespace: str) -> compiled.Mirror:
+    return compiled.Mirror(
+        service=str(resolve_service(mirror.to.service, namespace=namespace)),
+        labels=dict(mirror.to.labels),
+        percent=mirror.fraction,
     )

@@ -220,11 +220,12 @@ def failovers(rules: Service) -> set[ServiceName]:
 
 
 def targets(routes: Iterable[Route]) -> set[ServiceName]:
-    """The services that routes forward to."""
+    """The services that routes forward to, or copy to."""
     found: set[ServiceName] = set()
     for route in routes:
         if isinstance(route.action, Forward):
-            found |= _named(target.service for target in route.action.to)
+            mirrored = [route.action.mirror.service] if route.action.mirror else []
+            found |= _named([*(target.service for target in route.action.to), *mirrored])
     return found
 
 

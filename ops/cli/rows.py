@@ -183,7 +183,7 @@ def documents(found: Iterable[Found]) -> list[Row]:
                 "state": status.state if status else "waiting",
                 "in_force": status.in_force if status else "",
                 "revision": one.modified,
-                "says": f"{problems[0].message} [{problems[0].code}]" if problems else "",
+                "says": f"{problems[0].message} [{problems[0].code}]" if problems else _says(one),
                 "applies_to": list(status.applies_to) if status else [],
                 "created_revision": one.created,
                 "errors": [asdict(problem) for problem in status.errors] if status else [],
@@ -192,6 +192,19 @@ def documents(found: Iterable[Found]) -> list[Row]:
             }
         )
     return rows
+
+
+def _says(one: Found) -> str:
+    """What is worth telling of a document that is well: when a fault ends."""
+    if one.key.kind != "fault":
+        return ""
+    from policy.documents import Document, parse
+    from policy.documents.faults import FaultSpec
+
+    document = parse(one.key, one.document)
+    if isinstance(document, Document) and isinstance(document.spec, FaultSpec):
+        return f"until {moment(document.spec.until / 1_000)}"
+    return ""
 
 
 def moment(epoch: float) -> str:

@@ -19,6 +19,7 @@ from policy.documents.fields import (
     NotYet,
     PathSpec,
     PathText,
+    Percentage,
     RewrittenHost,
     ServiceText,
     Spec,
@@ -33,7 +34,7 @@ from policy.documents.fields import (
 from policy.documents.retry import RetrySpec
 from policy.documents.targets import resolve_caller
 
-FORWARDING = ("to", "on_empty", "timeout", "retry", "request_headers", "rewrite")
+FORWARDING = ("to", "on_empty", "timeout", "retry", "request_headers", "rewrite", "mirror")
 
 
 class MatchSpec(Spec):
@@ -67,6 +68,19 @@ class TargetSpec(Spec):
     @classmethod
     def _string(cls, value: object) -> object:
         return value if isinstance(value, dict) else {"service": text_of(value)}
+
+
+class MirrorSpec(Spec):
+    """A copy of a share of the requests, whose answers nobody hears."""
+
+    to: TargetSpec
+    fraction: Percentage = 100.0
+
+    @model_validator(mode="after")
+    def _no_weight(self) -> MirrorSpec:
+        if "weight" in self.to.model_fields_set:
+            raise fault("exclusive_fields", "a copy goes to one place, without a weight: say fraction")
+        return self
 
 
 class RewriteSpec(Spec):
@@ -115,7 +129,7 @@ class RuleSpec(Spec):
     redirect: RedirectSpec | None = None
     respond: RespondSpec | None = None
     allow_encoded_slash: Flag = False
-    mirror: NotYet = None
+    mirror: MirrorSpec | None = None
 
     @model_validator(mode="after")
     def _one_action(self) -> RuleSpec:

@@ -237,8 +237,13 @@ impl Failure {
         )
     }
 
-    /// Whether the endpoint is to blame: what outlier detection counts. Peers that refuse for load or because they drain
-    /// count too: others may have room.
+    /// Whether it is refused for load: others may have room, and a quick refusal must attract nobody, but whoever does what it
+    /// can is not to be taken out of rotation for it; those left would have to bear the rest.
+    pub fn is_load(self) -> bool {
+        self == Failure::Peer(Reason::Overloaded)
+    }
+
+    /// Whether the endpoint is to blame: what outlier detection counts. Peers that drain count too: others take more.
     pub fn counts(self) -> bool {
         match self {
             Failure::Connect | Failure::Reset | Failure::TryTimeout => true,
@@ -250,7 +255,6 @@ impl Failure {
                     | Reason::RequestTimeout
                     | Reason::Reset
                     | Reason::Draining
-                    | Reason::Overloaded
                     | Reason::Internal
             ),
             Failure::Status(status) => status >= 500,

@@ -70,6 +70,7 @@ field_ids! {
     Via = "via",
     XWeftCaller = "x-weft-caller",
     XWeftReason = "x-weft-reason",
+    XWeftMirror = "x-weft-mirror",
     XForwardedFor = "x-forwarded-for",
     XForwardedProto = "x-forwarded-proto",
     XForwardedHost = "x-forwarded-host",
@@ -169,6 +170,7 @@ impl FieldId {
                 | Self::TransferEncoding
                 | Self::XWeftCaller
                 | Self::XWeftReason
+                | Self::XWeftMirror
                 | Self::Weft
                 | Self::XForwardedFor
                 | Self::XForwardedProto

@@ -241,6 +241,9 @@ pub enum Action {
         /// Change the matched path prefix or the Host field on the way.
         #[serde(default)]
         rewrite: Rewrite,
+        /// Where a copy of some of it goes.
+        #[serde(default)]
+        mirror: Option<Mirror>,
     },
     /// Answer with a Location.
     Redirect {
@@ -277,6 +280,19 @@ pub struct Target {
     pub labels: BTreeMap<String, String>,
     /// Share of the requests, of the sum of all weights.
     pub weight: u32,
+}
+
+/// Where copies of requests go; nobody hears the answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// `ns/service`.
+    pub service: String,
+    /// Only endpoints that carry all of these labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Of the rule's requests, in percent.
+    pub percent: f64,
 }
 
 /// The share of a target without endpoints.

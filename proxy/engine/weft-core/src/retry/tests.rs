@@ -266,3 +266,12 @@ fn all_tries_and_pauses_fit_into_what_is_left() {
         Duration::from_millis(300)
     );
 }
+
+#[test]
+fn who_refuses_for_load_is_tried_elsewhere_and_not_blamed() {
+    let failure = Failure::Peer(Reason::Overloaded);
+    let verdict = Policy::new(&rule()).judge("POST", SENT, failure, 0);
+    assert_eq!(verdict, Verdict::Again);
+    assert!(failure.is_load() && !failure.counts());
+    assert!(!Failure::Status(503).is_load() && Failure::Peer(Reason::Draining).counts());
+}

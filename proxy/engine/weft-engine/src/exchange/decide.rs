@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use weft_core::access::Call;
 use weft_core::caller::SpiffeId;
+use weft_core::limit::Capacity;
 use weft_core::path::{Place as PathPlace, admit, admit_encoded};
 use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
@@ -22,6 +23,7 @@ use super::restrain::{Restrained, Restraint, at_edge, at_service};
 use crate::h1::Answer;
 use crate::observe::{Counters, Event, Label};
 use crate::tls::Identity;
+use crate::upstream::Slots;
 use crate::worker::Peer;
 use crate::world::{Caller, Cluster, Gateway, Place, Rule, Service, Subset, World};
 
@@ -88,6 +90,8 @@ pub(crate) struct Forward {
     pub(crate) places: Places,
     /// What was done to it on purpose.
     pub(crate) fault: Option<Arc<str>>,
+    /// Where a copy of it goes.
+    pub(crate) mirror: Option<Arc<Forward>>,
 }
 
 /// The way to an instance.
@@ -106,6 +110,26 @@ pub(crate) enum Way {
         /// Its place among the members.
         member: usize,
     },
+}
+
+// === impl Forward ===
+
+impl Forward {
+    /// Room for connections on its way.
+    pub(super) fn slots(&self) -> &Arc<Slots> {
+        match self.way {
+            Way::Here { .. } => &self.cluster.slots_here,
+            Way::Mesh { .. } | Way::Outside { .. } => &self.cluster.slots,
+        }
+    }
+
+    /// What may be open on its way.
+    pub(super) fn capacity(&self) -> &Capacity {
+        match self.way {
+            Way::Here { .. } => &self.cluster.capacity_here,
+            Way::Mesh { .. } | Way::Outside { .. } => &self.cluster.capacity,
+        }
+    }
 }
 
 /// Decides; the head's target is what goes on afterwards.
@@ -264,6 +288,7 @@ fn inbound(ask: &Ask<'_>, head: &mut RequestHead) -> Decision {
                 max_body: 0,
                 places,
                 fault,
+                mirror: None,
             }),
         }),
         delay,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng;
 use weft_core::path::{Refused, admit_encoded};
 use weft_core::rate::Places;
 use weft_core::reason::{Error, Reason};
@@ -14,7 +15,7 @@ use super::decide::{Ask, Decision, Forward, Plan, Way};
 use super::restrain::{Restrained, at_service};
 use crate::h1::Answer;
 use crate::observe::{Event, Label};
-use crate::world::{Action, Caller, Cluster, Rule, Subset, Target};
+use crate::world::{Action, Caller, Cluster, Mirror, Rule, Subset, Target};
 
 /// What is needed to follow a rule.
 pub(super) struct Chooser<'a> {
@@ -52,12 +53,13 @@ impl Chooser<'_> {
         {
             return decision(whole, Err(ambiguous(why)));
         }
-        let (targets, split, rewrite) = match &rule.action {
+        let (targets, split, rewrite, mirror) = match &rule.action {
             Action::Forward {
                 targets,
                 split,
                 rewrite,
-            } => (targets, split, rewrite),
+                mirror,
+            } => (targets, split, rewrite, mirror),
             Action::Respond { code, body } => {
                 let said = Answer {
                     status: *code,
@@ -134,6 +136,9 @@ impl Chooser<'_> {
             max_body: self.max_body,
             places: places.and(restrained.places),
             fault: restrained.fault,
+            mirror: mirror
+                .as_ref()
+                .and_then(|mirror| self.mirror(head, mirror, rule, &rewrite.host)),
         };
         let plan = restrained
             .answer
@@ -142,6 +147,36 @@ impl Chooser<'_> {
             delay: restrained.delay,
             ..decision(cluster.label, Ok(plan))
         }
+    }
+
+    /// Where a copy of a request goes, if it is drawn; one that becomes a tunnel is not.
+    fn mirror(
+        &self,
+        head: &RequestHead,
+        mirror: &Mirror,
+        rule: &Arc<Rule>,
+        host: &Option<String>,
+    ) -> Option<Arc<Forward>> {
+        let drawn =
+            mirror.fraction >= 1.0 || self.ask.rng.borrow_mut().random_bool(mirror.fraction);
+        if !drawn || head.is_websocket() {
+            return None;
+        }
+        let Some(cluster) = self.cluster(&mirror.target) else {
+            self.ask.counters.event(Event::MirrorFailed);
+            return None;
+        };
+        Some(Arc::new(Forward {
+            rule: Arc::clone(rule),
+            cluster: Arc::clone(cluster),
+            way: self.way(cluster, mirror.target.subset),
+            timeout: rule.timeout,
+            host: host.as_deref().map(Box::from),
+            max_body: 0,
+            places: Places::default(),
+            fault: None,
+            mirror: None,
+        }))
     }
 
     fn way(&self, cluster: &Cluster, subset: Subset) -> Way {

@@ -20,7 +20,7 @@ use self::prepare::prepare_request;
 use super::attempt::Upload;
 use super::decide::{Forward, Way};
 use super::failed::Failed;
-use super::{End, answer, deadline};
+use super::{End, answer, deadline, refuse_unread};
 use crate::h1::{Answer, Connection, Scratch};
 use crate::observe::Event;
 use crate::relay::Relay;
@@ -62,15 +62,17 @@ pub(super) async fn forward(
         scratch.request.fields_mut().drop_id(FieldId::GrpcTimeout);
     }
     let mut retries = 0;
+    // Nothing is tried again by the called engine, so that its requests allow no retries either.
+    let calls = !matches!(plan.way, Way::Here { .. });
     loop {
-        let Some(_permit) = plan.cluster.capacity.requests.acquire() else {
+        let Some(_permit) = plan.capacity().requests.acquire() else {
             let error = Error::new(
                 Reason::Overloaded,
                 format!("{} has no room for another request", plan.cluster.name),
             );
-            return answer(connection, worker, scratch, &Answer::from(&error)).await;
+            return refuse_unread(connection, worker, scratch, &Answer::from(&error)).await;
         };
-        let _deposit = plan.cluster.budget.deposit();
+        let _deposit = calls.then(|| plan.cluster.budget.deposit());
         let mut tries = Tries {
             worker,
             plan,
@@ -86,7 +88,14 @@ pub(super) async fn forward(
         scratch.trail.moved.0 = tries.upload.relay.moved();
         (upload, retries) = (tries.upload, tries.retries);
         match ended {
-            Ok(end) => return end,
+            Ok(end) => {
+                if let Some(mirror) = &plan.mirror {
+                    let bodiless = scratch.request.framing() == Framing::None;
+                    let whole = bodiless || upload.relay.is_decoded();
+                    super::mirror::copy(worker, scratch, mirror, &plan.cluster.name, whole);
+                }
+                return end;
+            }
             Err(Elsewhere(other)) => {
                 scratch.trail.turned(&plan.cluster);
                 plan.turn(other);

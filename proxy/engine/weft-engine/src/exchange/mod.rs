@@ -7,6 +7,7 @@ mod failed;
 mod fields;
 mod follow;
 mod forward;
+mod mirror;
 mod reach;
 mod record;
 mod request;
@@ -30,6 +31,7 @@ pub(crate) use self::decide::{Ask, Asker, Decision, Forward, Plan, Way, decide, 
 pub(crate) use self::fields::Seen;
 pub(crate) use self::follow::text;
 use self::forward::forward;
+pub(crate) use self::mirror::{Mirrored, play as play_mirrored};
 use self::record::{Named, record};
 pub(crate) use self::restrain::unix_millis;
 use self::restrain::{Restraint, wait};
@@ -129,10 +131,10 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
             forwarded = Some(plan);
             end
         }
-        Ok(Plan::Answer(said)) => answer(connection, worker, scratch, &said).await,
+        Ok(Plan::Answer(said)) => refuse_unread(connection, worker, scratch, &said).await,
         Err(error) => {
             scratch.trail.detail.clone_from(&error.detail);
-            answer(connection, worker, scratch, &Answer::from(&error)).await
+            refuse_unread(connection, worker, scratch, &Answer::from(&error)).await
         }
     };
     let named = Named {
@@ -267,6 +269,27 @@ async fn tell(connection: &mut Connection, scratch: &Scratch, said: &Answer) -> 
         reason: said.reason,
         fate,
     }
+}
+
+/// Answers a request of which nothing went on. A body that is here already is passed over, so that a refusal costs no
+/// connection: under load those would cost more than what is refused.
+async fn refuse_unread(
+    connection: &mut Connection,
+    worker: &Worker,
+    scratch: &mut Scratch,
+    said: &Answer,
+) -> End {
+    if let Wire::H1(plain) = &mut connection.wire {
+        while !plain.decoder.is_body_done() {
+            let unread = plain.input.unread();
+            let (taken, step) = plain.decoder.feed(unread, &mut scratch.request);
+            plain.input.consume(taken);
+            if !matches!(step, Step::Data(_) | Step::Trailers) {
+                break;
+            }
+        }
+    }
+    answer(connection, worker, scratch, said).await
 }
 
 /// Answers a request whose body, if it has one, is not read: then the connection ends.

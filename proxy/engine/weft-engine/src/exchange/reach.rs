@@ -8,7 +8,6 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 use weft_core::endpoint::Member;
-use weft_core::limit::Permit;
 use weft_core::reason::{Error, Reason};
 
 use super::decide::{Forward, Way};
@@ -17,7 +16,7 @@ use crate::h2;
 use crate::io::Stream;
 use crate::observe::{Direction, Event};
 use crate::tls::{Configs, Identity};
-use crate::upstream::{self, ConnectError, Key, Secure, Upstream, connect};
+use crate::upstream::{self, ConnectError, Key, Room, Secure, Slot, Upstream, connect};
 use crate::worker::{Life, Worker};
 
 /// Whom a try is for.
@@ -72,14 +71,21 @@ pub(super) async fn reach(
         worker.counters.event(Event::Reused);
         return Ok(Upstream::H1(known));
     }
+    let slot = match Box::pin(room(goal, Some(key), within)).await? {
+        Room::New(slot) => slot,
+        Room::Known(known) => {
+            worker.counters.event(Event::Reused);
+            return Ok(Upstream::H1(known));
+        }
+    };
     // Boxed, as is whatever is seldom, so that a request is not as large as a handshake.
-    let opened = Box::pin(open(goal, address, identity, within)).await?;
+    let opened = Box::pin(open(goal, slot, address, identity, within)).await?;
     Ok(Upstream::H1(Box::new(upstream::Connection::new(
         opened.stream,
         key,
         opened.life,
         Arc::clone(&member.state),
-        opened.permit,
+        opened.slot,
         &worker.bounds,
     ))))
 }
@@ -112,14 +118,17 @@ async fn share(
     if let Some(known) = known() {
         return Ok(known);
     }
-    let opened = open(goal, address, identity, within).await?;
+    let Room::New(slot) = room(goal, None, within).await? else {
+        return Err(late()); // Nothing is handed on where requests share.
+    };
+    let opened = open(goal, slot, address, identity, within).await?;
     let state = Arc::clone(&member.state);
     let link = h2::open(
         opened.stream,
         identity.is_some(),
         opened.life,
         state,
-        opened.permit,
+        opened.slot,
         (worker, address),
     );
     let link = timeout_at(within, link)
@@ -135,11 +144,30 @@ async fn share(
 struct Opened {
     stream: Stream,
     life: Option<Life>,
-    permit: Permit,
+    slot: Slot,
+}
+
+/// Room for a connection, or one that somebody else does not need any more: newest first, as many as may be pending.
+async fn room(goal: Goal<'_>, key: Option<Key>, within: Instant) -> Result<Room, Failed> {
+    let Goal { worker, plan, .. } = goal;
+    let slots = plan.slots();
+    if let Some(slot) = slots.take() {
+        return Ok(Room::New(slot));
+    }
+    let waiting = plan.capacity().pending.acquire();
+    let _waiting = waiting.ok_or_else(|| full(plan, "requests waiting for a connection"))?;
+    let room = slots.wait(&worker.waiters, key, within).await;
+    room.ok_or_else(|| full(plan, "connections, and none was free in time"))
+}
+
+fn full(plan: &Forward, what: &str) -> Failed {
+    let detail = format!("{} has too many {what}", plan.cluster.name);
+    Failed::local(Error::new(Reason::Overloaded, detail))
 }
 
 async fn open(
     goal: Goal<'_>,
+    slot: Slot,
     address: SocketAddr,
     identity: Option<&Arc<Identity>>,
     within: Instant,
@@ -153,22 +181,11 @@ async fn open(
     } = goal;
     let now = Instant::now();
     let cluster = &plan.cluster;
-    let full = |what| {
-        Failed::local(Error::new(
-            Reason::Overloaded,
-            format!("{} has too many {what}", cluster.name),
-        ))
-    };
-    let permit = cluster
-        .capacity
-        .connections
-        .acquire()
-        .ok_or_else(|| full("connections"))?;
-    let _waiting = cluster
-        .capacity
+    let capacity = plan.capacity();
+    let _waiting = capacity
         .pending
         .acquire()
-        .ok_or_else(|| full("requests waiting for a connection"))?;
+        .ok_or_else(|| full(plan, "requests waiting for a connection"))?;
     let _pending = member.state.wait();
     let secure = match identity {
         None => None,
@@ -188,11 +205,7 @@ async fn open(
         .await
         .map_err(|error| unconnected(goal, error, address))?;
     worker.counters.connected(stream.is_resumed());
-    Ok(Opened {
-        stream,
-        life,
-        permit,
-    })
+    Ok(Opened { stream, life, slot })
 }
 
 /// How an identity is shown to an engine that is spoken to in that version.

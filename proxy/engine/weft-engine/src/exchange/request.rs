@@ -24,6 +24,9 @@ pub(super) struct Left {
     pub(super) call: Option<Duration>,
 }
 
+/// Marks a copy, and says of what.
+pub(super) const MIRROR: &[u8] = b"x-weft-mirror";
+
 /// What a gateway says about its client.
 pub(super) struct Public<'a> {
     pub(super) gateway: &'a Gateway,
@@ -49,8 +52,19 @@ pub(super) fn prepare(
     if let Some(public) = public {
         forwarding(head, lines, public);
     }
+    if connection.peer.is_some()
+        && let Some(original) = head.get(FieldId::XWeftMirror)
+    {
+        // Only an engine says so, and the application may want to know that nobody hears its answer.
+        encode::field(lines, MIRROR, original);
+    }
     let fields = head.fields_mut();
-    for identity in [FieldId::XWeftCaller, FieldId::XWeftReason, FieldId::Weft] {
+    for identity in [
+        FieldId::XWeftCaller,
+        FieldId::XWeftReason,
+        FieldId::XWeftMirror,
+        FieldId::Weft,
+    ] {
         fields.drop_id(identity);
     }
     if public.is_some() {

@@ -131,7 +131,7 @@ pub(super) async fn respond(
         && upstream.input.unread().is_empty()
         && scratch.up.is_empty()
     {
-        answered.worker.pool.give(
+        answered.worker.give(
             upstream,
             answered.plan.cluster.traffic.idle_timeout,
             connection.now,
@@ -281,6 +281,7 @@ fn frame_head(head: &ResponseHead, answered: &Answered<'_>) -> http::Response<()
 fn strip(head: &mut ResponseHead, answered: &Answered<'_>) {
     let fields = head.fields_mut();
     fields.drop_id(FieldId::XWeftCaller);
+    fields.drop_id(FieldId::XWeftMirror);
     if !matches!(answered.plan.way, Way::Mesh { .. }) {
         // A peer engine has done so already, and may say something itself.
         fields.drop_id(FieldId::Weft);

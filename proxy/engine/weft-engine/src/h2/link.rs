@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::upstream::Slot;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Ping, Reason};
@@ -17,7 +18,6 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use weft_core::endpoint::State;
-use weft_core::limit::Permit;
 use weft_core::retry::Failure;
 use weft_http1::{Method, Reject, ResponseHead};
 
@@ -43,7 +43,7 @@ pub(crate) struct Link {
     bounds: Arc<Bounds>,
     /// Keeps the endpoint's place in memory, and so its key, from meaning another one.
     _state: Arc<State>,
-    _permit: Permit,
+    _slot: Slot,
 }
 
 /// What the task that drives a connection and those who use it tell each other.
@@ -94,7 +94,7 @@ pub(crate) async fn open(
     peer: bool,
     life: Option<Life>,
     state: Arc<State>,
-    permit: Permit,
+    slot: Slot,
     (worker, address): (&Worker, SocketAddr),
 ) -> io::Result<Rc<Link>> {
     let bounds = Arc::clone(&worker.bounds);
@@ -139,7 +139,7 @@ pub(crate) async fn open(
         ends: life.map(|life| life.end),
         bounds,
         _state: state,
-        _permit: permit,
+        _slot: slot,
     }))
 }
 

@@ -49,6 +49,14 @@ pub(crate) enum Event {
     RetryOverBudget,
     /// It would have been, but what was sent of its body is not there any more.
     BodyGone,
+    /// A copy of a request was answered.
+    Mirrored,
+    /// It was not.
+    MirrorFailed,
+    /// It was not sent: there were too many.
+    MirrorBusy,
+    /// It was not sent: its body is too large to be kept, or did not come whole.
+    MirrorNoBody,
     /// A connection to an upstream was opened.
     Connected,
     /// One was used again.
@@ -87,13 +95,26 @@ pub(crate) enum Event {
 
 impl Event {
     /// All of them, with their metric and its labels.
-    pub(crate) const ALL: [(Self, &'static str); 19] = [
+    pub(crate) const ALL: [(Self, &'static str); 23] = [
         (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
         (
             Self::RetryOverBudget,
             "weft_retries_total{outcome=\"over_budget\"}",
         ),
         (Self::BodyGone, "weft_retries_total{outcome=\"body_gone\"}"),
+        (Self::Mirrored, "weft_mirrored_total{outcome=\"answered\"}"),
+        (
+            Self::MirrorFailed,
+            "weft_mirrored_total{outcome=\"failed\"}",
+        ),
+        (
+            Self::MirrorBusy,
+            "weft_mirrored_total{outcome=\"too_many\"}",
+        ),
+        (
+            Self::MirrorNoBody,
+            "weft_mirrored_total{outcome=\"no_body\"}",
+        ),
         (
             Self::Connected,
             "weft_upstream_connections_total{how=\"opened\"}",

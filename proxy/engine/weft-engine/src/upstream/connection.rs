@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use weft_core::endpoint::State;
-use weft_core::limit::Permit;
 use weft_http1::ResponseDecoder;
 
-use super::Key;
+use super::{Key, Slot};
 use crate::bounds::Bounds;
 use crate::io::{Input, Stream};
 use crate::worker::Life;
@@ -28,7 +27,7 @@ pub(crate) struct Connection {
     pub(crate) ends: Option<Instant>,
     /// Keeps the endpoint's place in memory, and so its key, from meaning another one.
     _state: Arc<State>,
-    _permit: Permit,
+    pub(crate) slot: Slot,
 }
 
 // === impl Connection ===
@@ -40,7 +39,7 @@ impl Connection {
         key: Key,
         life: Option<Life>,
         state: Arc<State>,
-        permit: Permit,
+        slot: Slot,
         bounds: &Bounds,
     ) -> Self {
         let oldest = Instant::now() + bounds.max_age.0;
@@ -53,7 +52,7 @@ impl Connection {
             expires: life.map_or(oldest, |life| life.last.min(oldest)),
             ends: life.map(|life| life.end),
             _state: state,
-            _permit: permit,
+            slot,
         }
     }
 

@@ -4,6 +4,7 @@ mod connect;
 mod connection;
 mod links;
 mod pool;
+mod slots;
 
 use tokio::time::Instant;
 use weft_http1::{Framing, ResponseHead};
@@ -12,6 +13,7 @@ pub(crate) use connect::{ConnectError, Secure, connect};
 pub(crate) use connection::Connection;
 pub(crate) use links::Links;
 pub(crate) use pool::{Key, Pool};
+pub(crate) use slots::{Room, Slot, Slots, Waiters, wanted};
 
 use crate::h2::{Incoming, Sender};
 use crate::io::Output;

@@ -117,6 +117,15 @@ impl Pool {
         self.recount();
     }
 
+    /// Closes those whose room somebody waits for.
+    pub(crate) fn yield_room(&self) {
+        self.idle.borrow_mut().retain(|_, kept| {
+            kept.retain(|idle| !idle.connection.slot.is_wanted());
+            !kept.is_empty()
+        });
+        self.recount();
+    }
+
     /// Closes what is not good any more.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();

@@ -19,7 +19,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::time::Instant;
 use weft_core::balance::{Ask, Key, Pick, Seen, Why};
 use weft_core::limit::Limit;
@@ -35,9 +35,10 @@ pub(crate) use thread::{Command, Handle, spawn};
 use self::balance::Balances;
 use self::crowd::Handshakes;
 use crate::bounds::Bounds;
+use crate::exchange::Mirrored;
 use crate::h1::ReplayBudget;
 use crate::observe::{Caps, Counters, Requests, Tunnels, words};
-use crate::upstream::{Links, Pool};
+use crate::upstream::{self, Links, Pool, Waiters};
 use crate::watch::{Watch, Watcher};
 use crate::world::{Cluster, Place, Subset, World};
 
@@ -61,6 +62,8 @@ pub(crate) struct Worker {
     pub(crate) rejudge: Notify,
     /// Idle connections to upstreams.
     pub(crate) pool: Pool,
+    /// Those who wait for one, where their number is bounded.
+    pub(crate) waiters: Waiters,
     /// Connections to upstreams that many requests share.
     pub(crate) links: Links,
     /// Its randomness.
@@ -77,6 +80,10 @@ pub(crate) struct Worker {
     pub(crate) replay: Rc<ReplayBudget>,
     /// Tells of single requests, where somebody listens.
     pub(crate) watcher: Watcher,
+    /// Bodies it keeps for copies of requests.
+    pub(crate) copies: Rc<ReplayBudget>,
+    /// Where copies of requests go, to be sent when there is time.
+    pub(crate) mirrored: Sender<Mirrored>,
     balances: RefCell<Balances>,
     news: UnboundedSender<News>,
 }
@@ -115,7 +122,7 @@ impl Worker {
         counters: Arc<Counters>,
         news: UnboundedSender<News>,
         shared: &Shared,
-        me: Weak<Self>,
+        (me, mirrored): (Weak<Self>, Sender<Mirrored>),
     ) -> Self {
         let pool = Pool::default();
         pool.show(world.tls.identities.values().map(|identity| identity.id));
@@ -128,6 +135,7 @@ impl Worker {
             changes: Changes::default(),
             rejudge: Notify::new(),
             pool,
+            waiters: Waiters::default(),
             links: Links::default(),
             rng: RefCell::new(SmallRng::from_os_rng()),
             counters,
@@ -136,6 +144,8 @@ impl Worker {
             greetings: Arc::new(Limit::of(GREETINGS)),
             replay: Rc::default(),
             watcher: Watcher::new(Arc::clone(&shared.watch)),
+            copies: Rc::default(),
+            mirrored,
             balances: RefCell::default(),
             news,
         }
@@ -203,6 +213,16 @@ impl Worker {
         };
         peer.is_some() == matches!(**place, Place::Inbound)
             && peer.is_none_or(|peer| peer.is_still_believed(&world.tls))
+    }
+
+    /// An upstream's connection that was used and is good: for whoever waits for it, else for the next request.
+    pub(crate) fn give(&self, connection: Box<upstream::Connection>, idle: Duration, now: Instant) {
+        if !connection.slot.is_wanted() {
+            self.pool.give(connection, idle, now);
+        } else if let Some(unwanted) = self.waiters.hand(connection) {
+            // Somebody else wants its room.
+            drop(unwanted);
+        }
     }
 
     /// Who gets a request for these instances.

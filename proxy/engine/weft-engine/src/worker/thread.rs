@@ -11,14 +11,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::accept::accept;
 use super::{News, Rooms, Shared, Worker};
 use crate::bounds::Bounds;
+use crate::exchange::{Mirrored, play_mirrored};
 use crate::observe::{Counters, Listed, ListedTunnels, Scraped};
+use crate::upstream::wanted;
 use crate::world::World;
 
 /// What the control thread asks of a worker.
@@ -66,6 +68,9 @@ const BEAT: Duration = Duration::from_millis(250);
 /// How often idle upstream connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// So many copies of requests wait to be sent; those beyond are not.
+const COPIES: usize = 64;
+
 /// Starts a worker.
 pub(crate) fn spawn(
     index: usize,
@@ -87,14 +92,16 @@ pub(crate) fn spawn(
             Ok(runtime) => runtime,
             Err(error) => return drop(tell.send(Err(error))),
         };
+        let (mirrored, copies) = channel(COPIES);
         let worker = Rc::new_cyclic(|me| {
-            Worker::new(world, bounds, own_counters, news, &shared, me.clone())
+            let own = (me.clone(), mirrored);
+            Worker::new(world, bounds, own_counters, news, &shared, own)
         });
         if tell
             .send(Ok((worker.requests.listed(), worker.tunnels.listed())))
             .is_ok()
         {
-            runtime.block_on(work(worker, inbox, own_beat));
+            runtime.block_on(work(worker, inbox, copies, own_beat));
         }
     };
     let thread = std::thread::Builder::new()
@@ -115,11 +122,24 @@ pub(crate) fn spawn(
     })
 }
 
-async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: Arc<AtomicU64>) {
+async fn work(
+    worker: Rc<Worker>,
+    mut inbox: UnboundedReceiver<Command>,
+    copies: Receiver<Mirrored>,
+    beat: Arc<AtomicU64>,
+) {
+    spawn_local(play_mirrored(Rc::clone(&worker), copies));
     spawn_local(async move {
         loop {
             beat.fetch_add(1, Relaxed);
             tokio::time::sleep(BEAT).await;
+        }
+    });
+    let yielder = Rc::clone(&worker);
+    spawn_local(async move {
+        loop {
+            wanted().await;
+            yielder.pool.yield_room();
         }
     });
     let sweeper = Rc::clone(&worker);
@@ -127,6 +147,7 @@ async fn work(worker: Rc<Worker>, mut inbox: UnboundedReceiver<Command>, beat: A
         loop {
             tokio::time::sleep(SWEEP).await;
             sweeper.pool.sweep();
+            sweeper.waiters.sweep();
             sweeper.links.sweep();
         }
     });

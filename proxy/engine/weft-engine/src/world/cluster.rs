@@ -15,6 +15,7 @@ use weft_model::section;
 
 use crate::observe::{Label, Shared};
 use crate::tls::server_name;
+use crate::upstream::Slots;
 
 /// A set of labels, numbered: the instances that carry all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,8 +30,14 @@ pub(crate) struct Cluster {
     pub(crate) label: Label,
     /// Who they are, and what all workers know of them.
     pub(crate) members: Members,
-    /// Bounds on what is open.
+    /// Bounds on what is open towards its instances.
     pub(crate) capacity: Capacity,
+    /// Room for connections to its instances.
+    pub(crate) slots: Arc<Slots>,
+    /// The same for connections to those of this host.
+    pub(crate) slots_here: Arc<Slots>,
+    /// The same for what has come to those of this host: a call within a host is counted once on each side.
+    pub(crate) capacity_here: Capacity,
     /// How much of it may be retries.
     pub(crate) budget: Arc<Budget>,
     /// Who is taken out of rotation.
@@ -113,7 +120,20 @@ impl Cluster {
             .enumerate()
             .filter(|(_, member)| !outside && member.endpoint.host == source.host.name);
         let traffic = source.traffic;
+        let capacity = || Capacity::new(&traffic.capacity);
+        let (capacity, capacity_here) = match before {
+            Some(before) => (before.capacity.clone(), before.capacity_here.clone()),
+            None => (capacity(), capacity()),
+        };
+        let slots = |of: fn(&Self) -> &Arc<Slots>, capacity: &Capacity| {
+            before.map_or_else(
+                || Slots::new(&capacity.connections),
+                |before| Arc::clone(of(before)),
+            )
+        };
         Self {
+            slots: slots(|cluster| &cluster.slots, &capacity),
+            slots_here: slots(|cluster| &cluster.slots_here, &capacity_here),
             name: Arc::clone(source.name),
             label: Label::of(source.name),
             names: members.list().iter().map(name).collect(),
@@ -126,10 +146,8 @@ impl Cluster {
                 .map(|(index, member)| (member.endpoint.instance.as_str().into(), index))
                 .collect(),
             members,
-            capacity: before.map_or_else(
-                || Capacity::new(&traffic.capacity),
-                |before| before.capacity.clone(),
-            ),
+            capacity,
+            capacity_here,
             budget: before.map_or_else(
                 || Budget::new(&traffic.retry_budget),
                 |before| Arc::clone(&before.budget),
@@ -160,6 +178,7 @@ impl Cluster {
     /// Its bounds hold from now on, for what is open too.
     pub(super) fn enforce(&self) {
         self.capacity.set(&self.bounds.capacity);
+        self.capacity_here.set(&self.bounds.capacity);
         self.budget.set(&self.bounds.retry_budget);
     }
 

@@ -27,7 +27,7 @@ pub(crate) use build::{Builder, Revisions};
 pub(crate) use cluster::{Cluster, Subset};
 pub(crate) use gateway::Gateway;
 pub(crate) use place::{Caller, Place};
-pub(crate) use rule::{Action, Rule, Target};
+pub(crate) use rule::{Action, Mirror, Rule, Target};
 
 use crate::fold::Folded;
 use crate::tls::TlsState;

@@ -42,6 +42,8 @@ pub(crate) enum Action {
         split: Split,
         /// With these changes.
         rewrite: section::Rewrite,
+        /// And a copy of some of it there.
+        mirror: Option<Mirror>,
     },
     /// Answer with a Location.
     Redirect {
@@ -72,6 +74,15 @@ pub(crate) struct Target {
     pub(crate) subset: Subset,
 }
 
+/// Where copies go.
+#[derive(Clone, Debug)]
+pub(crate) struct Mirror {
+    /// To one of these.
+    pub(crate) target: Target,
+    /// Of the rule's requests; 0 to 1.
+    pub(crate) fraction: f64,
+}
+
 // === impl Rule ===
 
 impl Rule {
@@ -85,7 +96,15 @@ impl Rule {
                 to,
                 on_empty,
                 rewrite,
+                mirror,
             } => {
+                let mirror = mirror.as_ref().map(|mirror| Mirror {
+                    target: Target {
+                        service: mirror.service.as_str().into(),
+                        subset: subset(&mirror.labels),
+                    },
+                    fraction: mirror.percent / 100.0,
+                });
                 let target = |target: &section::Target| Target {
                     service: target.service.as_str().into(),
                     subset: subset(&target.labels),
@@ -94,6 +113,7 @@ impl Rule {
                     targets: to.iter().map(target).collect(),
                     split: Split::new(to, *on_empty),
                     rewrite: rewrite.clone(),
+                    mirror,
                 }
             }
             section::Action::Redirect {
@@ -142,6 +162,7 @@ impl Rule {
                 }]),
                 split: Split::new(&[whole], section::OnEmpty::Fail),
                 rewrite: section::Rewrite::default(),
+                mirror: None,
             },
             timeout: Duration::from_millis(traffic.timeout_ms),
             retry: retry::Policy::new(&traffic.retry),
@@ -173,10 +194,13 @@ impl Rule {
     }
 
     /// The services it may send to, with the subsets.
-    pub(crate) fn targets(&self) -> &[Target] {
-        match &self.action {
-            Action::Forward { targets, .. } => targets,
-            Action::Redirect { .. } | Action::Respond { .. } => &[],
-        }
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        let (targets, mirror) = match &self.action {
+            Action::Forward {
+                targets, mirror, ..
+            } => (&targets[..], mirror.as_ref()),
+            Action::Redirect { .. } | Action::Respond { .. } => (&[][..], None),
+        };
+        targets.iter().chain(mirror.map(|mirror| &mirror.target))
     }
 }

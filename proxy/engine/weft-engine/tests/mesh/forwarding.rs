@@ -201,6 +201,7 @@ fn a_target_without_endpoints_spills_or_fails_as_the_rule_says() {
         ],
         on_empty,
         rewrite: Rewrite::default(),
+        mirror: None,
     };
     api.routes = vec![route("r/1", targets(OnEmpty::Spill))];
     stage.near_service(api.clone());

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use super::{OnEmpty, Rewrite, Target};
+use super::{Mirror, OnEmpty, Rewrite, Target};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +44,7 @@ pub(super) struct Action {
     to: Option<Vec<Target>>,
     on_empty: Option<OnEmpty>,
     rewrite: Option<Rewrite>,
+    mirror: Option<Mirror>,
     scheme: Option<String>,
     host: Option<String>,
     path: Option<String>,
@@ -130,6 +131,7 @@ impl TryFrom<Action> for super::Action {
             to,
             on_empty,
             rewrite,
+            mirror,
             scheme,
             host,
             path,
@@ -140,6 +142,7 @@ impl TryFrom<Action> for super::Action {
             ("to", to.is_some()),
             ("on_empty", on_empty.is_some()),
             ("rewrite", rewrite.is_some()),
+            ("mirror", mirror.is_some()),
         ];
         let redirect = [
             ("scheme", scheme.is_some()),
@@ -157,6 +160,7 @@ impl TryFrom<Action> for super::Action {
                     to: needed("forward", "to", to)?,
                     on_empty: needed("forward", "on_empty", on_empty)?,
                     rewrite: rewrite.unwrap_or_default(),
+                    mirror,
                 })
             }
             ActionKind::Redirect => {

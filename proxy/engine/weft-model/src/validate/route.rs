@@ -117,7 +117,15 @@ fn action(action: &Action) -> Checked {
             to,
             on_empty: _,
             rewrite,
+            mirror,
         } => {
+            if let Some(mirror) = mirror {
+                service_name(&mirror.service).map_err(|fault| fault.at("mirror.service"))?;
+                must((0.0..=100.0).contains(&mirror.percent), || {
+                    format!("{} is no share; expected 0 to 100 percent", mirror.percent)
+                })
+                .map_err(|fault| fault.at("mirror.percent"))?;
+            }
             each("to", to, target)?;
             must(to.iter().any(|target| target.weight > 0), || {
                 "no target has a weight above 0; expected at least one".to_owned()

@@ -45,7 +45,7 @@ impl Tries<'_> {
             attempt: tried,
             host_unreachable: false,
         };
-        if failure.counts() {
+        if failure.counts() || failure.is_load() {
             self.report(connection, place, Err(&failed()), began, head);
         } else {
             self.report(connection, place, Ok(()), began, head);
@@ -69,6 +69,8 @@ impl Tries<'_> {
                 self.worker.counters.event(Event::BodyGone);
                 Ok(())
             }
+            // Whoever is told so knows more than by `retry_exhausted`: that nothing was delivered, and why.
+            Verdict::Stop(Stop::Exhausted) if failure.is_load() => Ok(()),
             Verdict::Stop(Stop::Exhausted) if self.retries > 0 && peer.is_some() => Err(failed()),
             _ => Ok(()),
         }
@@ -96,6 +98,12 @@ impl Tries<'_> {
             Ok(()) => (Seen::Answer(now - began), Outcome::Success),
             Err(failed) if failed.host_unreachable => {
                 (Seen::Failure(patience), Outcome::HostUnreachable)
+            }
+            Err(failed) if failed.failure.is_load() => {
+                let seen = Seen::Failure(patience);
+                return self
+                    .worker
+                    .observe(&self.plan.cluster, pick.member, seen, now);
             }
             Err(failed) if !failed.failure.counts() => return,
             Err(_) => (Seen::Failure(patience), Outcome::Failure),

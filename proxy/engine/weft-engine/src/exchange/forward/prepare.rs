@@ -41,10 +41,13 @@ pub(super) fn prepare_request(
     );
     // A connection that many share may end at any moment, whatever the rule says about trying again.
     let needs = plan.rule.retry.may_need_body() || speaks_http2(connection, plan);
-    let keeps = scratch.request.framing() != Framing::None && needs;
-    scratch
-        .replay
-        .start(keeps.then(|| std::rc::Rc::clone(&worker.replay)));
+    let budget = match scratch.request.framing() {
+        Framing::None => None,
+        _ if needs => Some(&worker.replay),
+        _ if plan.mirror.is_some() => Some(&worker.copies),
+        _ => None,
+    };
+    scratch.replay.start(budget.map(std::rc::Rc::clone));
 }
 
 /// Whether a request goes on in HTTP/2: what its service speaks, between engines also what its client does.

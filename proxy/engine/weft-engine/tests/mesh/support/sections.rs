@@ -119,6 +119,7 @@ pub(crate) fn forward_to(services: &[(&str, u32)]) -> Action {
         to: services.iter().map(target).collect(),
         on_empty: OnEmpty::Spill,
         rewrite: Rewrite::default(),
+        mirror: None,
     }
 }
 
