@@ -21,7 +21,8 @@ build: setup
 demo: setup
 	@exec weft demo
 
-test: setup engine-debug counter h2spec fresh
+# With the debug engine alone: the release build is `make build`'s.
+test: hello .venv/.ready etcd engine-debug h2spec fresh
 	ruff check
 	ruff format --check
 	mypy
@@ -29,6 +30,7 @@ test: setup engine-debug counter h2spec fresh
 	cd proxy/engine && cargo fmt --check
 	cd proxy/engine && cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd proxy/engine && cargo test --workspace --locked
+	$(MAKE) --no-print-directory counter
 	python -m tests.bench.counts check $(COUNTER)
 	WEFT_ENGINE=$(ENGINE_DEBUG) pytest -n auto --ignore tests/mesh
 	WEFT_ENGINE=$(ENGINE_DEBUG) pytest tests/mesh
@@ -39,7 +41,7 @@ bench: setup
 	WEFT_ENGINE=$(CURDIR)/.tools/bin/weft-engine-dist WEFT_OPEN_LOOP=$(CARGO_TARGET_DIR)/dist/examples/open_loop python -m tests.bench
 
 soak: setup
-	WEFT_SOAK=1 pytest tests/contract tests/mesh
+	WEFT_SOAK=1 pytest tests/contract tests/engine tests/mesh
 
 # FUZZ_SECONDS each (60), of TARGETS (all).
 fuzz: hello
@@ -54,8 +56,8 @@ counts: setup counter
 	python -m tests.bench.counts record $(COUNTER)
 
 counter: hello
-	cd proxy/engine && cargo build --release --locked -p weft-proofs --example counts
-	@$(TOOLS) install $(CARGO_TARGET_DIR)/release/examples/counts $(COUNTER)
+	cd proxy/engine && cargo build --locked -p weft-proofs --example counts
+	@$(TOOLS) install $(CARGO_TARGET_DIR)/debug/examples/counts $(COUNTER)
 
 setup: hello engine .venv/.ready etcd
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from tests.support import strict_http
 from tests.support.strict_http import Dirty, Request
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -125,7 +125,7 @@ class Application:
     def live(self) -> None:
         """Listen, at the port it had before."""
         if self._listener is None:
-            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
             self.port = self._listener.getsockname()[1]
             thread = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
             self._threads.append(thread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.etcd.merge import Merge, OutOfOrderError
@@ -50,6 +50,8 @@ def test_progress_from_before_what_was_told_is_nothing() -> None:
     assert Merge(watches=2, told=Revision(9)).progress(8) == []
 
 
+# Long histories are drawn choice by choice.
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_any_interleaving_of_watches_and_fragments_tells_each_revision_once_whole_and_rising(
     data: st.DataObject,

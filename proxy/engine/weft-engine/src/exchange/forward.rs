@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use weft_core::balance::{Key, Pick};
 use weft_core::reason::{Error, Reason};
-use weft_core::retry::{Stop, Verdict};
+use weft_core::retry::{Failure, Stop, Verdict};
 use weft_http1::{FieldId, Framing};
 
 use self::keyed::key_of;
@@ -172,7 +172,10 @@ impl Tries<'_> {
                     self.worker.counters.event(Event::BodyGone);
                     return Ok(self.give_up(connection, scratch, failed.error).await);
                 }
-                Verdict::Stop(Stop::Exhausted) if self.retries > 0 => {
+                // The time of the whole was over with the last try's.
+                Verdict::Stop(Stop::Exhausted)
+                    if self.retries > 0 && !self.ran_out(connection.now, failed.failure) =>
+                {
                     let detail = format!(
                         "tried {} times; the last time: {}",
                         self.retries + 1,
@@ -250,6 +253,11 @@ impl Tries<'_> {
         tracing::debug!(service = %self.plan.cluster.name, %error, "a request failed");
         scratch.trail.detail.clone_from(&error.detail);
         answer(connection, self.worker, scratch, &Answer::from(&error)).await
+    }
+
+    /// Whether it was the time of all tries together that ended the last one.
+    fn ran_out(&self, now: Instant, failure: Failure) -> bool {
+        matches!(failure, Failure::TryTimeout) && self.remaining(now).is_zero()
     }
 
     fn remaining(&self, now: Instant) -> Duration {
