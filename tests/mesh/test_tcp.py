@@ -194,7 +194,10 @@ def test_tls_reaches_a_service_by_its_server_name_and_the_service_learns_whose_i
         assert passing.asked(plain, files).startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
         with pytest.raises(OSError):
             passing.asked(told, files)
-        mesh.wait(mesh.remove("access", "db"))
+        # The database of another test has this name too.
+        mesh.remove("access", "db")
+        mesh.remove("route", "db")
+        mesh.wait(mesh.remove("traffic", "db"))
 
 
 def test_redis_answers_through_the_mesh_and_pushes_to_subscribers(mesh: Mesh, claims: PortClaims) -> None:
