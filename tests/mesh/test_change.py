@@ -77,8 +77,8 @@ def test_a_tunnel_outlives_its_engine_and_ends_within_a_second_of_its_certificat
             assert mesh.weft("engine", "replace").returncode == 0
             tunnel.sendall(b"still here\n")
             assert tunnel.recv(64) == b"still here\n"
-            before = certificate(mesh, identity)
-            assert before
+            # What is served is told with the next ack.
+            before = eventually("its certificate is told", lambda: certificate(mesh, identity) or None, within=10)
             mesh.etcdctl("put", f"/weft/pki/revoked/{before}", "{}")
             began = time.monotonic()
             with contextlib.suppress(ConnectionError):
