@@ -1,4 +1,4 @@
-"""Single requests as an engine tells of them when they end, over a connection of its own to its socket.
+"""Single requests, and connections of bytes, as an engine tells of them when they end, over a connection of its own to its socket.
 
 Only the engine's own user and root may open that socket, with an agent or without one. A recording is JSON lines: `header`
 first, which says what format it is and what was asked for, then the engine's records as they came.

@@ -1,4 +1,5 @@
-"""`weft tap`: requests as they end, with the reason of each failure, from the engines of this host.
+"""`weft tap`: requests as they end, and connections of bytes as they begin and end, with the reason of each failure, from the
+engines of this host.
 
 It asks the engines' own sockets, which only their user and root may open: the agent's API, which every program of the host
 may ask, says nothing of other people's requests. It works with the agent dead.
@@ -81,6 +82,7 @@ def tap(
 ) -> None:
     """Show requests as they end on this host: of service/NAME, route/NAME or gateway/NAME, or all of them.
 
+    Connections of tcp services, TLS that a gateway passes on, and WebSockets are shown when they begin, too.
     Queries are left out, and no credential is told. With -o json it is a recording: a line that says its format, then a
     request a line. A reader that is slower than its host's requests misses some, and is told how many.
     """
@@ -189,9 +191,13 @@ class _Told:
 
 
 def row(record: dict[str, object]) -> str:
-    """A request as a line of the table; below it a line for each try that failed."""
+    """A request or connection as a line of the table; below it a line for each try that failed."""
     shown = {**record, "time": str(record.get("time", ""))[11:23]}
-    shown["path"] = f"{record.get('method', '')} {record.get('path', '')}"
+    shown["path"] = f"{record.get('method', '')} {record.get('path', '')}".strip()
+    if end := record.get("end"):
+        shown["path"] = " ".join([*(word for word in (shown["path"] or "tcp", record.get("host")) if word), str(end)])
+        if end != "open":
+            shown["path"] += f", {record.get('sent', 0)} bytes there, {record.get('received', 0)} back"
     lines = [_line([str(shown.get(field, "") or "-") for _, field, _ in COLUMNS])]
     failed = record.get("failed")
     for one in failed if isinstance(failed, list) else []:

@@ -64,3 +64,9 @@ def test_without_an_engine_it_says_what_to_do(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "--engine" in said
     assert said.count("\n") == 1
+
+
+def test_a_connection_is_shown_with_how_it_stands_and_what_it_moved() -> None:
+    told = {"direction": "gateway", "host": "db.example.com", "end": "idle", "sent": 4, "received": 10}
+    assert row(told).endswith("tcp db.example.com idle, 4 bytes there, 10 back")
+    assert row({"method": "GET", "path": "/ws", "end": "open"}).endswith("GET /ws open")

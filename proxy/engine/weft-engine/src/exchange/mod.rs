@@ -35,6 +35,7 @@ pub(crate) use self::mirror::{Mirrored, play as play_mirrored};
 use self::record::{Named, record};
 pub(crate) use self::restrain::unix_millis;
 use self::restrain::{Restraint, wait};
+pub(crate) use self::trace::new_trace;
 use crate::h1::{Answer, Connection, Fate, Plain, Scratch, Then, Wire};
 use crate::h2::is_grpc;
 use crate::io::Deadline;
@@ -113,6 +114,7 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
         };
         decide(&ask, &mut scratch.request)
     };
+    scratch.trail.source = source;
     let method = scratch.request.method();
     let stays = delay.is_zero() || Box::pin(wait(connection, delay)).await;
     if !delay.is_zero() {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use super::tell::tell;
 use super::{End, trace};
 use crate::h1::{Connection, Scratch};
 use crate::observe::{Label, RequestKey, Took};
-use crate::watch::Facts;
+use crate::watch::{Ending, Facts};
 use crate::worker::Worker;
 use crate::world::Cluster;
 
@@ -49,6 +50,18 @@ pub(crate) struct Trail {
     /// Why it was refused, in one line.
     pub(crate) detail: Cow<'static, str>,
     /// Bytes of the request's body, and of the answer's.
+    pub(crate) moved: (u64, u64),
+    /// What became of it after a 101.
+    pub(crate) tunnel: Option<Box<Tunnelled>>,
+    /// Who called, for what is told before the end.
+    pub(crate) source: Label,
+}
+
+/// A tunnel that a request became.
+#[derive(Debug)]
+pub(crate) struct Tunnelled {
+    pub(crate) ending: Ending,
+    /// Bytes towards the service, and back.
     pub(crate) moved: (u64, u64),
 }
 
@@ -94,6 +107,43 @@ pub(super) fn record(
     }
 }
 
+/// Tells whoever taps that a request becomes a tunnel, which may last long.
+pub(super) fn record_opened(
+    connection: &Connection,
+    worker: &Worker,
+    scratch: &mut Scratch,
+    plan: &Forward,
+) {
+    let key = RequestKey {
+        direction: connection.direction,
+        source: scratch.trail.source,
+        destination: plan.cluster.label,
+        route: plan.rule.label,
+        method: scratch.request.method(),
+        code: scratch.response.status(),
+        reason: None,
+    };
+    let facts = Facts {
+        key: &key,
+        method: scratch.request.method_name(),
+        path: scratch.request.path(),
+    };
+    let chance = || worker.rng.borrow_mut().random();
+    let now = connection.now;
+    if let Some(wants) = worker.watcher.wants_begin(now, chance, &facts) {
+        let opened = Tunnelled {
+            ending: Ending::Open,
+            moved: (0, 0),
+        };
+        scratch.trail.tunnel = Some(Box::new(opened));
+        let took = Took {
+            whole: Duration::ZERO,
+            head: None,
+        };
+        tell(connection, worker, scratch, Some(plan), (key, took), wants);
+    }
+}
+
 // === impl Trail ===
 
 impl Trail {
@@ -115,6 +165,11 @@ impl Trail {
     pub(super) fn turned(&mut self, from: &Arc<Cluster>) {
         self.member = None;
         self.turned.push((self.missed.len(), Arc::clone(from)));
+    }
+
+    /// It became a tunnel, which ended so.
+    pub(super) fn tunnel(&mut self, ending: Ending, moved: (u64, u64)) {
+        self.tunnel = Some(Box::new(Tunnelled { ending, moved }));
     }
 
     /// For the next request. What it allocated is kept.

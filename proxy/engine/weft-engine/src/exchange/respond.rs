@@ -15,15 +15,17 @@ use weft_model::section::Decision;
 use super::attempt::{Upload, poll_upload};
 use super::decide::{Forward, Way};
 use super::failed::refused_response;
+use super::record::record_opened;
 use super::restrain::FAULT;
 use super::{CLIENT_LEFT, End, answer, then};
 use crate::h1::{Answer, Connection, Fate, Scratch, Then, Wire};
 use crate::h2::{append, append_fields, append_lines};
-use crate::io::{Bounds, Side, Tunnel};
+use crate::io::{Bounds, Ended, Side, Tunnel, Whose};
 use crate::observe::Open;
 use crate::relay::{Relay, RelayError};
 use crate::tls::Role;
 use crate::upstream::{self, Upstream};
+use crate::watch::Ending;
 use crate::worker::{Peer, Worker};
 
 /// What is known when an answer's head is there.
@@ -314,11 +316,12 @@ async fn switch(
     encode::forwarded(out, scratch.response.fields());
     out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     encode::end(out);
-    let end = End {
+    let end = |reason| End {
         code: 101,
-        reason: None,
+        reason,
         fate: Fate::Abort,
     };
+    record_opened(connection, answered.worker, scratch, answered.plan);
     let counters = &answered.worker.counters;
     let _open = counters.opened(Open::Tunnel, connection.direction);
     let Connection {
@@ -328,13 +331,14 @@ async fn switch(
         ..
     } = connection;
     let (Wire::H1(plain), Upstream::H1(mut upstream)) = (wire, upstream) else {
-        return end;
+        return end(Some(Reason::Internal));
     };
     if poll_fn(|cx| scratch.down.poll_flush(&mut plain.stream, cx))
         .await
         .is_err()
     {
-        return end;
+        scratch.trail.tunnel(Ending::Broken, (0, 0));
+        return end(None);
     }
     let worker = answered.worker;
     let mut tunnel = Tunnel::default();
@@ -343,7 +347,11 @@ async fn switch(
         idle: answered.plan.cluster.traffic.stream_idle,
         expires: own.into_iter().chain(upstream.ends).min(),
     };
-    while may_go_on(peer.as_deref(), &upstream, scratch, answered) {
+    let mut total = (0, 0);
+    let (ending, reason) = loop {
+        if let Err(reason) = may_go_on(peer.as_deref(), &upstream, scratch, answered) {
+            break (Ending::Revoked, Some(reason));
+        }
         let down = Side {
             stream: &mut plain.stream,
             input: &mut plain.input,
@@ -352,21 +360,29 @@ async fn switch(
             stream: &mut upstream.stream,
             input: &mut upstream.input,
         };
+        let moved = |sent, received| total = (total.0 + sent, total.1 + received);
         tokio::select! {
-            _ = tunnel.run(down, up, deadline, bounds, |_, _| {}) => break,
+            ended = tunnel.run(down, up, deadline, bounds, moved) => break match ended {
+                Ended::Whole => (Ending::Done, None),
+                Ended::Broken(Whose::Up, _) => (Ending::Broken, Some(Reason::Reset)),
+                Ended::Broken(Whose::Down, _) => (Ending::Broken, None),
+                Ended::Idle => (Ending::Idle, None),
+                Ended::Expired => (Ending::Expired, None),
+            },
             () = worker.rejudge.notified() => {}
         }
-    }
-    end
+    };
+    scratch.trail.tunnel(ending, total);
+    end(reason)
 }
 
-/// Whether a tunnel's caller is still believed and still allowed, and the instance behind it still believed.
+/// Whether a tunnel's caller is still believed and still allowed, and the instance behind it still believed; or why it ends.
 fn may_go_on(
     peer: Option<&Peer>,
     upstream: &upstream::Connection,
     scratch: &Scratch,
     answered: &Answered<'_>,
-) -> bool {
+) -> Result<(), Reason> {
     let world = answered.worker.world();
     if matches!(answered.plan.way, Way::Mesh { .. }) {
         let chain = upstream.stream.peer_certificates().unwrap_or_default();
@@ -374,14 +390,14 @@ fn may_go_on(
         let judged = tls
             .trust
             .judge(chain, Role::Server, &tls.local, UnixTime::now());
-        return judged.is_ok();
+        return judged.map(drop).map_err(|_| Reason::TlsFailed);
     }
     let Some(peer) = peer else {
-        return true;
+        return Ok(());
     };
     let believed = peer.is_still_believed(&world.tls);
     let Some(service) = world.services.get(&peer.service) else {
-        return false;
+        return Err(Reason::Denied);
     };
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let call = Call {
@@ -389,5 +405,6 @@ fn may_go_on(
         method: scratch.request.method_text(),
         path: text(scratch.request.path()),
     };
-    believed && service.rules.access.judge(call).enforced.decision == Decision::Allow
+    let allowed = service.rules.access.judge(call).enforced.decision == Decision::Allow;
+    (believed && allowed).then_some(()).ok_or(Reason::Denied)
 }

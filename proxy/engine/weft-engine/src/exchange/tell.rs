@@ -57,9 +57,13 @@ pub(super) fn tell(
         method: bounded(head.method_name()),
         path: worker.watcher.path(head.received_target(), head.target()),
         code: key.code,
+        ending: trail.tunnel.as_ref().map(|tunnel| tunnel.ending),
         reason: key.reason,
         detail: trail.detail.to_string(),
-        moved: trail.moved,
+        moved: trail
+            .tunnel
+            .as_ref()
+            .map_or(trail.moved, |tunnel| tunnel.moved),
         tries: trail.tries,
         missed: trail.missed.iter().enumerate().map(missed).collect(),
         trace: place(worker, scratch),

@@ -2,6 +2,8 @@
 
 use rand::Rng;
 
+use crate::watch::Trace;
+
 /// `00-<trace>-<parent>-<flags>`
 const LENGTH: usize = 55;
 
@@ -32,6 +34,19 @@ pub(super) fn traceparent(
             }
             out.extend_from_slice(&text);
         }
+    }
+}
+
+/// The first part of a new trace that nobody records yet.
+pub(crate) fn new_trace(rng: &mut impl Rng) -> Trace {
+    Trace {
+        trace: [digits(rng.random()), digits(not_zero(rng))]
+            .concat()
+            .try_into()
+            .unwrap_or_default(),
+        span: digits(not_zero(rng)),
+        parent: [0; 16],
+        sampled: false,
     }
 }
 

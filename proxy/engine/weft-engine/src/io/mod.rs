@@ -14,4 +14,4 @@ pub(crate) use input::Input;
 pub(crate) use output::Output;
 pub(crate) use socket::Socket;
 pub(crate) use stream::{Stream, tune};
-pub(crate) use tunnel::{Bounds, Ended, Side, Tunnel};
+pub(crate) use tunnel::{Bounds, Ended, Side, Tunnel, Whose};

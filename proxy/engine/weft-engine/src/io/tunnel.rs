@@ -18,6 +18,12 @@ struct Way {
     moved: u64,
 }
 
+/// Which end of a direction broke.
+enum Broke {
+    From(io::Error),
+    To(io::Error),
+}
+
 /// A side: a stream and what was read from it already.
 #[derive(Debug)]
 pub(crate) struct Side<'a> {
@@ -41,13 +47,22 @@ pub(crate) struct Bounds {
     pub(crate) expires: Option<Instant>,
 }
 
+/// A side of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The caller's.
+    Down,
+    /// The service's.
+    Up,
+}
+
 /// Why a tunnel ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// Both sides had nothing more to say.
     Whole,
     /// A side broke.
-    Broken(io::Error),
+    Broken(Whose, io::Error),
     /// Nothing moved for too long.
     Idle,
     /// Its certificates end.
@@ -76,8 +91,11 @@ impl Tunnel {
                 deadline.set(bounds.next());
             }
             match (there, back) {
-                (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => {
-                    return Poll::Ready(Ended::Broken(error));
+                (Poll::Ready(Err(error)), _) => {
+                    return Poll::Ready(error.of(Whose::Down, Whose::Up));
+                }
+                (_, Poll::Ready(Err(error))) => {
+                    return Poll::Ready(error.of(Whose::Up, Whose::Down));
                 }
                 (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ended::Whole),
                 _ => {}
@@ -85,6 +103,18 @@ impl Tunnel {
             deadline.poll(cx).map(|()| bounds.over())
         })
         .await
+    }
+}
+
+// === impl Whose ===
+
+impl Whose {
+    /// Of it, in a sentence.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Down => "caller's",
+            Self::Up => "service's",
+        }
     }
 }
 
@@ -104,6 +134,18 @@ impl Bounds {
     }
 }
 
+// === impl Broke ===
+
+impl Broke {
+    /// Of a direction between these.
+    fn of(self, from: Whose, to: Whose) -> Ended {
+        match self {
+            Self::From(error) => Ended::Broken(from, error),
+            Self::To(error) => Ended::Broken(to, error),
+        }
+    }
+}
+
 // === impl Way ===
 
 impl Way {
@@ -112,16 +154,17 @@ impl Way {
         cx: &mut Context<'_>,
         from: &mut Side<'_>,
         to: &mut Side<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), Broke>> {
         loop {
             if self.ended {
                 return Poll::Ready(Ok(()));
             }
             let unread = from.input.unread();
             if !unread.is_empty() {
-                let count = ready!(to.stream.poll_write(cx, &[io::IoSlice::new(unread)]))?;
+                let count = to.stream.poll_write(cx, &[io::IoSlice::new(unread)]);
+                let count = ready!(count).map_err(Broke::To)?;
                 if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(Broke::To(io::ErrorKind::WriteZero.into())));
                 }
                 from.input.consume(count);
                 self.unflushed = true;
@@ -129,14 +172,15 @@ impl Way {
                 continue;
             }
             if self.unflushed {
-                ready!(to.stream.poll_flush(cx))?;
+                ready!(to.stream.poll_flush(cx)).map_err(Broke::To)?;
                 self.unflushed = false;
             }
             if self.ending {
-                ready!(to.stream.poll_shutdown(cx))?;
+                ready!(to.stream.poll_shutdown(cx)).map_err(Broke::To)?;
                 self.ended = true;
-            } else if ready!(from.input.poll_fill(from.stream, cx))? == 0 {
-                self.ending = true;
+            } else {
+                let filled = ready!(from.input.poll_fill(from.stream, cx));
+                self.ending = filled.map_err(Broke::From)? == 0;
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{OnceLock, RwLock};
 const MOST: usize = 100_000;
 
 /// A name in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Label(u32);
 
 struct Names {

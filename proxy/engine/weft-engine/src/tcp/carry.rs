@@ -1,9 +1,13 @@
 //! The life of a connection through which bytes flow.
 
+use std::io;
+
 use weft_core::reason::Reason;
 
-use crate::io::{Bounds, Deadline, Ended, Input, Side, Stream, Tunnel};
-use crate::observe::Meter;
+use super::story::revoked;
+use crate::io::{Bounds, Deadline, Ended, Input, Side, Stream, Tunnel, Whose};
+use crate::observe::{Direction, Meter};
+use crate::watch::Ending;
 use crate::worker::Worker;
 
 /// How a connection ended.
@@ -14,7 +18,7 @@ pub(super) enum Carried {
     /// It never began.
     Refused(Reason),
     /// One side broke, and the other was reset.
-    Broken,
+    Broken(Whose, io::ErrorKind),
     /// Nothing moved for too long.
     Idle,
     /// Its certificates end.
@@ -23,7 +27,8 @@ pub(super) enum Carried {
     Revoked,
 }
 
-/// Carries bytes for as long as `may` says so whenever rules or trust have changed. `early` was read from `down` before.
+/// Carries bytes for as long as `may` says so whenever rules or trust have changed; how many went there and came back.
+/// `early` was read from `down` before.
 pub(super) async fn carry(
     mut down: Stream,
     mut early: Input,
@@ -32,7 +37,8 @@ pub(super) async fn carry(
     worker: &Worker,
     meter: &Meter,
     mut may: impl FnMut(&Stream) -> bool,
-) -> Carried {
+) -> (Carried, (u64, u64)) {
+    let mut total = (0, 0);
     let mut back = Input::default();
     let mut deadline = Deadline::never();
     let mut tunnel = Tunnel::default();
@@ -50,7 +56,10 @@ pub(super) async fn carry(
                 input: &mut back,
             },
         );
-        let moved = |sent, received| meter.add(sent, received);
+        let moved = |sent, received| {
+            total = (total.0 + sent, total.1 + received);
+            meter.add(sent, received);
+        };
         tokio::select! {
             ended = tunnel.run(there, other, &mut deadline, bounds, moved) => break ended.into(),
             () = worker.rejudge.notified() => {}
@@ -60,29 +69,31 @@ pub(super) async fn carry(
         down.reset();
         up.reset();
     }
-    carried
+    (carried, total)
 }
 
 // === impl Carried ===
 
 impl Carried {
-    /// The word in metrics.
-    pub(super) const fn word(self) -> &'static str {
+    /// How that is told.
+    pub(super) const fn ending(self) -> Ending {
         match self {
-            Self::Done => "done",
-            Self::Refused(_) => "refused",
-            Self::Broken => "broken",
-            Self::Idle => "idle",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
+            Self::Done => Ending::Done,
+            Self::Refused(_) => Ending::Refused,
+            Self::Broken(..) => Ending::Broken,
+            Self::Idle => Ending::Idle,
+            Self::Expired => Ending::Expired,
+            Self::Revoked => Ending::Revoked,
         }
     }
 
-    /// Why it never began.
-    pub(super) const fn reason(self) -> Option<Reason> {
+    /// Why it failed, if it did; a client that breaks off is no failure.
+    pub(super) const fn reason(self, direction: Direction) -> Option<Reason> {
         match self {
             Self::Refused(reason) => Some(reason),
-            _ => None,
+            Self::Broken(Whose::Up, _) => Some(Reason::Reset),
+            Self::Revoked => Some(revoked(direction)),
+            Self::Broken(Whose::Down, _) | Self::Done | Self::Idle | Self::Expired => None,
         }
     }
 }
@@ -91,9 +102,9 @@ impl From<Ended> for Carried {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Whole => Self::Done,
-            Ended::Broken(error) => {
-                tracing::debug!(%error, "a connection broke");
-                Self::Broken
+            Ended::Broken(whose, error) => {
+                tracing::debug!(?whose, %error, "a connection broke");
+                Self::Broken(whose, error.kind())
             }
             Ended::Idle => Self::Idle,
             Ended::Expired => Self::Expired,

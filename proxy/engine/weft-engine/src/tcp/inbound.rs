@@ -15,8 +15,9 @@ use weft_model::section::Decision;
 
 use super::carry::{Carried, carry};
 use super::restrain::restrain;
+use super::story::Story;
 use super::{announce, greeting};
-use crate::io::{Bounds, Input, Stream};
+use crate::io::{Bounds, Input, Stream, Whose};
 use crate::observe::{Direction, Event, Open, TunnelKey};
 use crate::tls::ALPN_TCP_PROXIED;
 use crate::upstream::connect;
@@ -30,6 +31,9 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
         source: peer.label,
         destination: crate::observe::Label::of(&peer.service),
     };
+    let mut story = Story::new(key, &down, None);
+    story.instance = peer.instance.to_string();
+    story.tries = 1;
     let announced = down.alpn() == Some(ALPN_TCP_PROXIED);
     let carried = match open(&peer, announced, worker).await {
         Ok((mut up, cluster, held)) => {
@@ -39,14 +43,18 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
             };
             let carried = match begin(&mut down, &mut up, announced, &cluster).await {
                 Ok(early) => {
+                    story.opened(worker);
                     let meter = worker.tunnels.meter(key);
                     let _open = worker.counters.opened(Open::Tunnel, key.direction);
                     let may = |_: &Stream| may_go_on(&peer, worker);
-                    carry(down, early, up, bounds, worker, &meter, may).await
+                    let (carried, moved) =
+                        carry(down, early, up, bounds, worker, &meter, may).await;
+                    story.moved = moved;
+                    carried
                 }
-                Err(error) => {
+                Err((whose, error)) => {
                     tracing::debug!(service = %peer.service, %error, "a connection broke at its beginning");
-                    Carried::Broken
+                    Carried::Broken(whose, error.kind())
                 }
             };
             drop(held);
@@ -57,10 +65,10 @@ pub(crate) async fn inbound(mut down: Stream, peer: Rc<Peer>, worker: &Worker) {
             // Whoever does not hear why still sees that it ended.
             let _ = say(&mut down, greeting::refusal(error.reason)).await;
             let _ = poll_fn(|cx| down.poll_shutdown(cx)).await;
-            Carried::Refused(error.reason)
+            story.refused(&error)
         }
     };
-    worker.tunnels.count(key, carried.word(), carried.reason());
+    story.ended(worker, carried);
 }
 
 /// Lets bytes flow, once the application knows whose they are where it wants to; what was read of them already.
@@ -69,16 +77,19 @@ async fn begin(
     up: &mut Stream,
     announced: bool,
     cluster: &Cluster,
-) -> io::Result<Input> {
-    say(down, greeting::GO).await?;
+) -> Result<Input, (Whose, io::Error)> {
+    let down_broke = |error| (Whose::Down, error);
+    say(down, greeting::GO).await.map_err(down_broke)?;
     let mut early = Input::default();
     let mut told = None;
     if announced {
-        told = announce::hear(down, &mut early).await?;
+        let heard = announce::hear(down, &mut early).await;
+        told = heard.map_err(down_broke)?;
     }
     if let Some(version) = cluster.traffic.proxy_protocol {
         let ends = told.unwrap_or_else(|| announce::ends(down));
-        announce::say(up, version, ends).await?;
+        let said = announce::say(up, version, ends).await;
+        said.map_err(|error| (Whose::Up, error))?;
     }
     Ok(early)
 }

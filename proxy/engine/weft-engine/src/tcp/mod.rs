@@ -20,6 +20,7 @@ mod outbound;
 mod passthrough;
 mod reach;
 mod restrain;
+mod story;
 
 pub(crate) use inbound::inbound;
 pub(crate) use outbound::{Call, outbound};

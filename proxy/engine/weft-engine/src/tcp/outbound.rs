@@ -11,7 +11,8 @@ use weft_model::section::{Protocol, ProxyProtocol};
 use super::announce;
 use super::carry::{Carried, carry};
 use super::reach::{Reached, reach};
-use crate::io::{Bounds, Input, Stream};
+use super::story::Story;
+use crate::io::{Bounds, Input, Stream, Whose};
 use crate::observe::{Direction, Label, Open, TunnelKey};
 use crate::tls::{ALPN_TCP_PROXIED, Role};
 use crate::worker::Worker;
@@ -65,21 +66,17 @@ impl Call {
 
 /// Serves a connection to its end.
 pub(crate) async fn outbound(down: Stream, call: Call, worker: &Worker) {
-    let mut destination = Label::of(&call.service);
-    let carried = match reach(&call, worker).await {
-        Ok(reached) => {
-            destination = reached.cluster.label;
-            through(down, Input::default(), reached, &call, worker).await
-        }
+    let key = call.key(Label::of(&call.service));
+    let mut story = Story::new(key, &down, call.client);
+    let carried = match reach(&call, worker, &mut story).await {
+        Ok(reached) => through(down, Input::default(), reached, &call, worker, &mut story).await,
         Err(error) => {
             refused(&call, &error);
             down.reset();
-            Carried::Refused(error.reason)
+            story.refused(&error)
         }
     };
-    worker
-        .tunnels
-        .count(call.key(destination), carried.word(), carried.reason());
+    story.ended(worker, carried);
 }
 
 pub(super) fn refused(call: &Call, error: &Error) {
@@ -93,13 +90,13 @@ pub(super) async fn through(
     reached: Reached,
     call: &Call,
     worker: &Worker,
+    story: &mut Story,
 ) -> Carried {
     let bounds = Bounds {
         idle: reached.cluster.traffic.idle_timeout,
         expires: reached.expires,
     };
     let outside = reached.cluster.outside;
-    let reached_label = reached.cluster.label;
     // Nobody is there to say it to the application but this engine, or it was agreed on to say it to the called one.
     let version = match (outside, reached.up.alpn()) {
         (true, _) => reached.cluster.traffic.proxy_protocol,
@@ -112,7 +109,7 @@ pub(super) async fn through(
         if let Err(error) = announce::say(&mut up, version, ends).await {
             tracing::debug!(service = %call.service, %error, "a connection broke at its beginning");
             down.reset();
-            return Carried::Broken;
+            return Carried::Broken(Whose::Up, error.kind());
         }
     }
     let mut epoch = worker.world().tls.trust_epoch;
@@ -128,9 +125,11 @@ pub(super) async fn through(
         epoch = tls.trust_epoch;
         believed
     };
-    let meter = worker.tunnels.meter(call.key(reached_label));
+    story.opened(worker);
+    let meter = worker.tunnels.meter(story.key);
     let _open = worker.counters.opened(Open::Tunnel, call.direction);
-    let carried = carry(down, early, up, bounds, worker, &meter, believed).await;
+    let (carried, moved) = carry(down, early, up, bounds, worker, &meter, believed).await;
+    story.moved = moved;
     drop(held);
     carried
 }

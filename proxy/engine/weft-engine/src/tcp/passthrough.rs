@@ -1,7 +1,7 @@
 //! TLS that a gateway passes on as it is: only the server name in its first message is read, and picks the service.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use weft_core::target::Choice;
 use super::carry::Carried;
 use super::outbound::{Call, refused, through};
 use super::reach::reach;
-use crate::io::{Input, Stream};
+use super::story::Story;
+use crate::io::{Input, Stream, Whose};
 use crate::observe::{Direction, Event, Label, TunnelKey};
 use crate::worker::Worker;
 use crate::world::{Action, Gateway, Place, Target, World};
@@ -61,12 +62,11 @@ pub(crate) async fn passthrough(
         source: gateway.caller.label,
         destination: Label::NONE,
     };
-    let count = |key, carried: Carried| {
-        worker.tunnels.count(key, carried.word(), carried.reason());
-    };
+    let mut story = Story::new(unknown, &down, client);
     let Some(waiting) = worker.greetings.acquire() else {
         down.reset();
-        return count(unknown, Carried::Refused(Reason::Overloaded));
+        story.detail = "too many first messages are waited for".into();
+        return story.ended(worker, Carried::Refused(Reason::Overloaded));
     };
     let mut input = Input::default();
     let patience = worker.bounds.handshake_timeout.0;
@@ -74,38 +74,40 @@ pub(crate) async fn passthrough(
     drop(waiting);
     let name = match heard.unwrap_or(Err(NoHello::Slow)) {
         Ok(name) => name,
-        Err(NoHello::Left) => return count(unknown, Carried::Broken),
+        Err(NoHello::Left) => {
+            let left = Carried::Broken(Whose::Down, io::ErrorKind::UnexpectedEof);
+            return story.ended(worker, left);
+        }
         Err(no) => {
+            story.detail = no.detail().into();
             if let Some(alert) = no.alert() {
                 tell(&mut down, &mut input, alert).await;
             }
-            return count(unknown, Carried::Refused(no.reason()));
+            return story.ended(worker, Carried::Refused(no.reason()));
         }
     };
     let name = name.as_deref().unwrap_or_default();
-    let (key, carried) = match decide(name, address, client, worker) {
+    name.clone_into(&mut story.host);
+    let carried = match decide(name, address, client, worker) {
         Err(error) => {
             tracing::debug!(%address, name, %error, "a server name leads nowhere");
             tell(&mut down, &mut input, alert(error.reason)).await;
-            (unknown, Carried::Refused(error.reason))
+            story.refused(&error)
         }
-        Ok(call) => match reach(&call, worker).await {
-            Ok(reached) => {
-                let destination = reached.cluster.label;
-                let carried = through(down, input, reached, &call, worker).await;
-                (call.key(destination), carried)
+        Ok(call) => {
+            story.key = call.key(Label::of(&call.service));
+            story.route = call.rule.as_ref().map_or(Label::NONE, |rule| rule.label);
+            match reach(&call, worker, &mut story).await {
+                Ok(reached) => through(down, input, reached, &call, worker, &mut story).await,
+                Err(error) => {
+                    refused(&call, &error);
+                    tell(&mut down, &mut input, alert(error.reason)).await;
+                    story.refused(&error)
+                }
             }
-            Err(error) => {
-                refused(&call, &error);
-                tell(&mut down, &mut input, alert(error.reason)).await;
-                (
-                    call.key(Label::of(&call.service)),
-                    Carried::Refused(error.reason),
-                )
-            }
-        },
+        }
     };
-    count(key, carried);
+    story.ended(worker, carried);
 }
 
 /// The server name of a whole hello; every byte of it stays in `input`.
@@ -213,7 +215,7 @@ async fn tell(down: &mut Stream, input: &mut Input, alert: u8) {
                 break;
             }
         }
-        std::io::Result::Ok(())
+        io::Result::Ok(())
     };
     // Whoever does not hear why still sees that it ended.
     let _ = timeout(LINGER, told).await;
@@ -227,6 +229,15 @@ impl NoHello {
         match self {
             Self::Bad(flaw) => Some(flaw.alert()),
             Self::Left | Self::Slow | Self::NotTls => None,
+        }
+    }
+
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::Left => "the client left before it said where to",
+            Self::Slow => "the client's first message took too long",
+            Self::NotTls => "the client's first message is no TLS",
+            Self::Bad(_) => "the client's first message is malformed",
         }
     }
 

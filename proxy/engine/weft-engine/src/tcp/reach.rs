@@ -18,6 +18,7 @@ use weft_model::section::{Endpoint, HashOn};
 use super::greeting;
 use super::outbound::Call;
 use super::restrain::restrain;
+use super::story::Story;
 use crate::io::Stream;
 use crate::observe::{Direction, Event};
 use crate::tls::{ALPN_TCP, ALPN_TCP_PROXIED, Configs, Identity, TlsReason};
@@ -53,7 +54,12 @@ struct Plan<'a> {
 }
 
 /// Tries one instance after another, as the service's traffic allows; those of another service while none is in rotation.
-pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error> {
+/// `story` is told how that went.
+pub(super) async fn reach(
+    call: &Call,
+    worker: &Worker,
+    story: &mut Story,
+) -> Result<Reached, Error> {
     let (mut plan, mut places, delay) = Plan::new(call, worker)?;
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -64,8 +70,9 @@ pub(super) async fn reach(call: &Call, worker: &Worker) -> Result<Reached, Error
     loop {
         if let Some(other) = other.take() {
             plan.turn(other);
+            story.key.destination = plan.cluster.label;
         }
-        match plan.reach(&mut withdrawal, &mut tries).await? {
+        match plan.reach(&mut withdrawal, &mut tries, story).await? {
             Ok((up, expires, held)) => {
                 return Ok(Reached {
                     up,
@@ -124,6 +131,7 @@ impl<'a> Plan<'a> {
         &self,
         withdrawal: &mut Option<Withdrawal>,
         tries: &mut usize,
+        story: &mut Story,
     ) -> Result<Result<Held, Elsewhere>, Error> {
         let cluster = &self.cluster;
         let capacity = &cluster.capacity;
@@ -144,7 +152,10 @@ impl<'a> Plan<'a> {
             let began = Instant::now();
             let picked = self.worker.pick(cluster, self.subset, (&tried, key), began);
             let pick = picked.ok_or_else(|| self.nobody())?;
-            let active = cluster.members.list()[pick.member].state.begin();
+            let member = &cluster.members.list()[pick.member];
+            let active = member.state.begin();
+            story.tries += 1;
+            member.endpoint.instance.clone_into(&mut story.instance);
             let failed = match self.once(pick).await {
                 Ok((up, expires)) => {
                     self.report(pick, Outcome::Success, began.elapsed());
@@ -155,6 +166,7 @@ impl<'a> Plan<'a> {
             if let Some(outcome) = failed.outcome {
                 self.report(pick, outcome, cluster.traffic.connect_timeout);
             }
+            story.missed(&member.endpoint.instance, &failed.error);
             tried.push(pick.member);
             *tries += 1;
             *withdrawal = self.again(withdrawal.take(), &failed, *tries).await;

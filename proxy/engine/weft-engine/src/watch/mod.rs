@@ -2,6 +2,7 @@
 //! whether anybody listens, and hands a record to a thread of its own ([`thread`]) over a bounded queue; what does not fit is
 //! dropped and counted, never waited for.
 
+mod ending;
 mod export;
 mod filter;
 mod log;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+pub(crate) use ending::Ending;
 pub(crate) use export::Traces;
 pub(crate) use filter::{Facts, Filter};
 pub(crate) use log::{Log, Mode};
@@ -267,13 +269,27 @@ impl Watcher {
             }
         }
         if word & TAPS != 0 {
-            wants.taps = self.tapped_by(word, chance, facts);
-            if wants.taps != 0 && !self.tapped.admits(now, MOST_TAPPED) {
-                self.watch.counts.tap_dropped.fetch_add(1, Relaxed);
-                wants.taps = 0;
-            }
+            wants.taps = self.tapped_by(word, now, chance, facts);
         }
         (wants != Wants::default()).then_some(wants)
+    }
+
+    /// Whether anybody wants to hear that something began which may last long: only who taps.
+    pub(crate) fn wants_begin(
+        &self,
+        now: Instant,
+        chance: impl FnOnce() -> f64,
+        facts: &Facts<'_>,
+    ) -> Option<Wants> {
+        let word = self.watch.word.load(Relaxed);
+        if word & TAPS == 0 {
+            return None;
+        }
+        let taps = self.tapped_by(word, now, chance(), facts);
+        (taps != 0).then_some(Wants {
+            taps,
+            ..Wants::default()
+        })
     }
 
     /// Hands a record over.
@@ -317,7 +333,8 @@ impl Watcher {
         names
     }
 
-    fn tapped_by(&self, word: u64, chance: f64, facts: &Facts<'_>) -> u32 {
+    /// A bit for each tap that wants it, as long as there are not too many records.
+    fn tapped_by(&self, word: u64, now: Instant, chance: f64, facts: &Facts<'_>) -> u32 {
         let epoch = word / EPOCH;
         if self.epoch.replace(epoch) != epoch {
             let taps = self
@@ -332,7 +349,12 @@ impl Watcher {
             .iter()
             .enumerate()
             .filter(|(_, tap)| chance < tap.filter.sample && tap.filter.matches(facts));
-        wanting.fold(0, |bits, (place, _)| bits | (1 << place))
+        let wanted = wanting.fold(0, |bits, (place, _)| bits | (1 << place));
+        if wanted != 0 && !self.tapped.admits(now, MOST_TAPPED) {
+            self.watch.counts.tap_dropped.fetch_add(1, Relaxed);
+            return 0;
+        }
+        wanted
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use super::Record;
+use super::{Ending, Record};
 use crate::observe::Direction;
 
 /// `ExportTraceServiceRequest`
@@ -182,6 +182,7 @@ impl Span {
         let start = end.saturating_sub(span(record.took));
         let destination = record.destination.text();
         let reason = record.reason.map_or("", |reason| reason.as_str());
+        let tcp = record.code == 0;
         let named = [
             ("http.request.method", &*record.method),
             ("url.path", &record.path),
@@ -194,24 +195,37 @@ impl Span {
             ("weft.reason", reason),
             ("error.type", reason),
             ("weft.request_id", &record.request_id),
+            ("weft.end", record.ending.map_or("", Ending::word)),
+            ("network.transport", if tcp { "tcp" } else { "" }),
         ];
         let mut attributes: Vec<KeyValue> = named
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(key, value)| text(key, value))
             .collect();
+        attributes.push(number("weft.tries", record.tries.into()));
+        if !tcp {
+            attributes.push(number("http.response.status_code", record.code.into()));
+        }
+        let (sent, received) = match record.ending {
+            Some(_) => ("weft.sent", "weft.received"),
+            None => ("http.request.body.size", "http.response.body.size"),
+        };
         attributes.extend([
-            number("http.response.status_code", record.code.into()),
-            number("http.request.body.size", record.moved.0),
-            number("http.response.body.size", record.moved.1),
-            number("weft.tries", record.tries.into()),
+            number(sent, record.moved.0),
+            number(received, record.moved.1),
         ]);
         let failed = record.reason.is_some() || record.code >= 500;
         Self {
             trace_id: bytes(&record.trace.trace),
             span_id: bytes(&record.trace.span),
             parent_span_id: bytes(&record.trace.parent),
-            name: format!("{} {destination}", record.method).trim().to_owned(),
+            name: match tcp {
+                true => format!("tcp {destination}"),
+                false => format!("{} {destination}", record.method),
+            }
+            .trim()
+            .to_owned(),
             kind: match record.direction {
                 Direction::Outbound => KIND_CLIENT,
                 Direction::Inbound | Direction::Gateway => KIND_SERVER,

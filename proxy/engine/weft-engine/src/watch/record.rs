@@ -1,4 +1,4 @@
-//! What is told of one request, in the words of the glossary. It has a fixed list of fields: no credential is among them.
+//! What is told of one request, or of one connection through which bytes flow, in the words of the glossary. It has a fixed list of fields: no credential is among them.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weft_core::reason::Reason;
 
+use super::Ending;
 use crate::h1::civil;
 use crate::observe::{Direction, Label};
 
-/// A request that is over.
+/// A request that is over, or a connection of bytes that began or is over.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     /// When it ended.
@@ -28,11 +29,14 @@ pub(crate) struct Record {
     pub(crate) method: String,
     /// As it came, without what is not to be told.
     pub(crate) path: String,
+    /// 0: it was no request.
     pub(crate) code: u16,
+    /// How a connection through which bytes flow stands.
+    pub(crate) ending: Option<Ending>,
     pub(crate) reason: Option<Reason>,
     /// One line on it.
     pub(crate) detail: String,
-    /// Bytes of the bodies: of the request, of the answer.
+    /// Bytes of the bodies: of the request, of the answer; of a tunnel, towards the service and back.
     pub(crate) moved: (u64, u64),
     pub(crate) tries: u32,
     pub(crate) missed: Vec<Missed>,
@@ -100,12 +104,17 @@ impl Record {
         line.text("host", &self.host);
         line.text("method", &self.method);
         line.text("path", &self.path);
-        line.number("code", self.code);
+        if self.code != 0 {
+            line.number("code", self.code);
+        }
+        line.text("end", self.ending.map_or("", Ending::word));
         line.text("reason", self.reason.map_or("", Reason::as_str));
         line.text("detail", &self.detail);
-        line.number("sent", self.moved.0);
-        line.number("received", self.moved.1);
-        line.number("duration_ms", Millis(self.took));
+        if self.ending != Some(Ending::Open) {
+            line.number("sent", self.moved.0);
+            line.number("received", self.moved.1);
+            line.number("duration_ms", Millis(self.took));
+        }
         if let Some(head) = self.head {
             line.number("first_byte_ms", Millis(head));
         }
@@ -300,6 +309,7 @@ mod tests {
             method: "GET".to_owned(),
             path: path.to_owned(),
             code: 503,
+            ending: None,
             reason: Some(Reason::ConnectFailed),
             detail: String::new(),
             moved: (3, 5),
@@ -343,6 +353,31 @@ mod tests {
                 "first_byte_ms=2.000 tries=2 failed=api-2:reset sampled=false request_id=7 client=127.0.0.1"
             )
         );
+    }
+
+    #[test]
+    fn a_connection_has_an_end_instead_of_a_status_and_one_that_goes_on_has_no_length() {
+        let told = |ending| {
+            let mut out = String::new();
+            let record = Record {
+                method: String::new(),
+                code: 0,
+                ending: Some(ending),
+                reason: None,
+                head: None,
+                missed: Vec::new(),
+                ..record("")
+            };
+            record.write(&mut out, LineFormat::Logfmt);
+            out
+        };
+        let names = "time=2000-02-29T00:00:00.123Z direction=outbound source=shop/web destination=shop/api instance=api-1 host=api";
+        let rest = "tries=2 sampled=false request_id=7 client=127.0.0.1";
+        assert_eq!(
+            told(Ending::Idle),
+            format!("{names} end=idle sent=3 received=5 duration_ms=12.345 {rest}")
+        );
+        assert_eq!(told(Ending::Open), format!("{names} end=open {rest}"));
     }
 
     proptest! {
