@@ -193,11 +193,7 @@ class _Told:
 def row(record: dict[str, object]) -> str:
     """A request or connection as a line of the table; below it a line for each try that failed."""
     shown = {**record, "time": str(record.get("time", ""))[11:23]}
-    shown["path"] = f"{record.get('method', '')} {record.get('path', '')}".strip()
-    if end := record.get("end"):
-        shown["path"] = " ".join([*(word for word in (shown["path"] or "tcp", record.get("host")) if word), str(end)])
-        if end != "open":
-            shown["path"] += f", {record.get('sent', 0)} bytes there, {record.get('received', 0)} back"
+    shown["path"] = _what(record)
     lines = [_line([str(shown.get(field, "") or "-") for _, field, _ in COLUMNS])]
     failed = record.get("failed")
     for one in failed if isinstance(failed, list) else []:
@@ -205,6 +201,17 @@ def row(record: dict[str, object]) -> str:
     if record.get("detail"):
         lines.append(f"{'':12}  {record['detail']}")
     return "\n".join(lines)
+
+
+def _what(record: dict[str, object]) -> str:
+    request = f"{record.get('method', '')} {record.get('path', '')}".strip()
+    end = record.get("end")
+    if not end:
+        return request
+    subject = request or f"tcp {record.get('host', '')}".strip()
+    if end == "open":
+        return f"{subject} {end}"
+    return f"{subject} {end}, {record.get('sent', 0)} bytes there, {record.get('received', 0)} back"
 
 
 def _line(cells: Sequence[str]) -> str:
