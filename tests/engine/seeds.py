@@ -13,6 +13,7 @@ from pathlib import Path
 import msgpack
 
 from tests.engine import corpus, test_paths, test_responses
+from tests.support import http2
 
 _REPOSITORY = Path(__file__).parents[2]
 _SEEDS = _REPOSITORY / "proxy/engine/fuzz/seeds"
@@ -130,6 +131,68 @@ def sections() -> Iterator[bytes]:
         yield bytes([_SECTIONS.index(name.split("/")[0])]) + section
 
 
+def any_frames() -> Iterator[bytes]:
+    """Frames of a client, behind its preface and first settings."""
+    get = http2.headers(1, http2.request("/a?b", x_a="b", cookie="c=d"))
+    post = http2.headers(3, http2.request("/b", method="POST", content_length="4"), ended=False)
+    data = http2.frame(http2.DATA, http2.END_STREAM, 3, b"four")
+    block = http2.request("/c")
+    split = http2.frame(http2.HEADERS, http2.END_STREAM, 5, block[:9]) + http2.frame(
+        http2.CONTINUATION, 4, 5, block[9:]
+    )
+    trailers = http2.frame(http2.HEADERS, 5, 3, http2.fields([("x-sum", "1")]))
+    reset = http2.frame(http2.RST_STREAM, 0, 1, (8).to_bytes(4))
+    window = http2.frame(http2.WINDOW_UPDATE, 0, 1, (9).to_bytes(4))
+    settings = http2.frame(http2.SETTINGS, payload=b"\0\4\0\0\0\5\0\1\0\0\0\0")
+    others = http2.frame(http2.PING, payload=bytes(8)) + http2.frame(http2.PRIORITY, 0, 7, bytes(5))
+    end = http2.frame(http2.GOAWAY, payload=bytes(8))
+    yield get + post + data
+    yield post + http2.frame(http2.DATA, 0, 3, b"four") + trailers + get
+    yield settings + get + window + reset + split
+    yield others + split + end
+    yield get + http2.frame(http2.DATA, 8, 1, b"\2ab\0\0") + others * 30
+    yield http2.headers(
+        1, http2.request("/") + http2.fields([("connection", "close"), ("X-Upper", "a"), ("te", "gzip")])
+    )
+
+
+def http2_inputs() -> Iterator[bytes]:
+    """Frames as they are, whole and cut, and scripts of good requests."""
+    for data in any_frames():
+        yield b"\0\0" + data
+        yield b"\0\3\x0a\1\x20" + data
+    for first in (1, 3):
+        yield bytes([first, 3]) + bytes(range(1, 80))
+        yield bytes([first, 200]) + bytes(range(250, 100, -1))
+        yield bytes([first, 0]) + b"\x0f\2\5hello\2\3abc\4wxyz\1\4\7value\x09\x40\x31\x20" * 3
+
+
+def certificates() -> Iterator[bytes]:
+    """Contents of certificates, changes of one, and server names."""
+    service = "spiffe://test.weft/ns/shop/dc/local/svc/api"
+    for names in (
+        service,
+        service + "\ndns:api.test",
+        service + "\n" + service,
+        "spiffe://test.weft/ns/mesh/dc/local/gateway/edge",
+        "spiffe://test.weft/host/vm-1",
+        "spiffe://elsewhere/ns/shop/dc/local/svc/api",
+        "https://test.weft/ns/shop/dc/local/svc/api",
+        "dns:api.test",
+    ):
+        yield b"\2\0\0\0\0" + names.encode()
+        yield b"\2\x09\xf0\0\0" + names.encode()
+        yield b"\2\7\x87\x31\7" + names.encode()
+    yield from (b"\1", b"\1\0\x20\5", b"\1\1\0\xff\0\x60\1")
+    yield from (
+        b"\3api-1.api.shop.test.weft",
+        b"\3.api.shop.test.weft",
+        b"\3a.b.c.d.test.weft",
+        b"\3API-1.api.shop.elsewhere",
+    )
+    yield b"\0\x30\x82\1\0\x30\x81\xa0\3\2\1\2\2\1\1"
+
+
 if __name__ == "__main__":
     write("requests", requests())
     write("bodies", bodies())
@@ -138,4 +201,6 @@ if __name__ == "__main__":
     write("paths", paths())
     write("frames", frames())
     write("sections", sections())
+    write("http2", http2_inputs())
+    write("certificates", certificates())
     write("ids", (text.encode() for text in _IDS))

@@ -29,7 +29,7 @@ mod reference;
 /// A check of some bytes.
 pub type Check = fn(&[u8]);
 
-/// Every check, by the name that its seeds and its fuzzer have too.
+/// Every check of this crate, by the name that its seeds and its fuzzer have too. The engine has more, which need its inside.
 pub const TARGETS: &[(&str, Check)] = &[
     ("requests", requests::check),
     ("bodies", bodies::check),

@@ -6,7 +6,11 @@
 //! replaced at any moment: handshakes that begin afterwards use the new one.
 
 mod certificate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod identity;
+#[cfg(any(test, feature = "fuzzing"))]
+mod mill;
 mod name;
 mod provider;
 mod reason;

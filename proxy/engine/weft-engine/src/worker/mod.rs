@@ -116,7 +116,7 @@ pub(crate) fn moment(now: Instant) -> Moment {
 // === impl Worker ===
 
 impl Worker {
-    fn new(
+    pub(crate) fn new(
         world: Arc<World>,
         (bounds, rooms): (Arc<Bounds>, Rooms),
         counters: Arc<Counters>,

@@ -4,7 +4,6 @@
 mod chains;
 mod ids;
 mod keys;
-mod mill;
 mod names;
 mod sessions;
 
@@ -18,7 +17,7 @@ use weft_core::caller::Local;
 use weft_model::section::Host;
 
 use super::verifier::{CallerVerifier, InstanceVerifier};
-use super::{TlsReason, Trust};
+use super::{TlsReason, Trust, mill};
 use mill::{Authority, now};
 
 /// Accepted, or why not.
