@@ -75,7 +75,7 @@ fn write(value: &impl Serialize) -> Vec<u8> {
 fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Refusal> {
     // Addresses are text: msgpack counts as a format for machines, where serde would expect them in binary.
     let mut deserializer = rmp_serde::Deserializer::new(bytes).with_human_readable();
-    let fault = match track(&mut deserializer) {
+    let fault = match T::deserialize(&mut deserializer) {
         Ok(value) => match deserializer.get_ref().len() {
             0 => return Ok(value),
             rest => Fault {
@@ -83,8 +83,12 @@ fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Refusal> {
                 message: format!("{rest} bytes follow the section; expected none"),
             },
         },
-        // Msgpack's own errors speak of markers; a second reading by way of plain values says what was expected.
-        Err(fault) => explain::<T>(bytes).unwrap_or(fault),
+        // Msgpack's own errors speak of markers, and of no place; a second reading by way of plain values says where, and what
+        // was expected.
+        Err(error) => explain::<T>(bytes).unwrap_or_else(|| Fault {
+            path: String::new(),
+            message: error.to_string(),
+        }),
     };
     Err(Refusal {
         section: name.to_owned(),
@@ -94,24 +98,17 @@ fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<Fault> {
-    let value: serde_json::Value = rmp_serde::from_slice(bytes).ok()?;
-    track::<T, _>(value).err()
-}
-
 struct Fault {
     path: String,
     message: String,
 }
 
-fn track<'de, T: DeserializeOwned, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<T, Fault> {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        Fault {
-            path: if path == "." { String::new() } else { path },
-            message: error.into_inner().to_string(),
-        }
+fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Option<Fault> {
+    let value: serde_json::Value = rmp_serde::from_slice(bytes).ok()?;
+    let error = serde_path_to_error::deserialize::<_, T>(value).err()?;
+    let path = error.path().to_string();
+    Some(Fault {
+        path: if path == "." { String::new() } else { path },
+        message: error.into_inner().to_string(),
     })
 }
