@@ -126,6 +126,21 @@ impl Faults {
         Some(&rule.fault)
     }
 
+    /// Those that may strike a request, in their order; nothing is drawn or counted.
+    pub fn matching<'a>(
+        &'a self,
+        request: Request<'a>,
+        fields: &'a impl Fields,
+        unix_ms: u64,
+    ) -> impl Iterator<Item = &'a str> {
+        let strikes =
+            move |rule: &&Rule| unix_ms < rule.until_ms && rule.matcher.holds(request, fields);
+        self.rules
+            .iter()
+            .filter(strikes)
+            .map(|rule| &*rule.fault.name)
+    }
+
     /// What each did so far.
     pub fn counts(&self) -> impl Iterator<Item = Count<'_>> {
         self.rules.iter().map(|rule| Count {

@@ -159,6 +159,19 @@ impl Limits {
         Ok(places)
     }
 
+    /// The rules under which a request needs room, in their order; nothing is taken.
+    pub fn matching<'a>(
+        &'a self,
+        request: Request<'a>,
+        fields: &'a impl Fields,
+    ) -> impl Iterator<Item = &'a str> {
+        let holds = move |rule: &&Rule| rule.matcher.holds(request, fields);
+        self.rules
+            .iter()
+            .filter(holds)
+            .map(|rule| rule.section.name.as_str())
+    }
+
     /// What everybody together has spent, for a successor: by rule, how long until its bucket is full again.
     pub fn spent(&self, now: Moment) -> impl Iterator<Item = (&str, Duration)> {
         let each = self.rules.iter();

@@ -79,6 +79,8 @@ pub enum ToEngine {
     },
     /// On a connection of its own: what the engine serves, as JSON in a `state` frame. Changes nothing.
     Inspect {},
+    /// On a connection of its own: the snapshot that is served, in a `sections` frame. Changes nothing.
+    Sections {},
 }
 
 /// Which requests somebody wants to hear of: all that is said has to hold, of a list one item.
@@ -212,6 +214,17 @@ pub enum FromEngine {
     State {
         /// A JSON document: generation, revisions, listeners, services, endpoints with their state, certificates.
         json: String,
+    },
+    /// Answer to `sections`.
+    Sections {
+        /// The agent's counter.
+        generation: u64,
+        /// The policy revision.
+        policy: u64,
+        /// The registry revision.
+        registry: u64,
+        /// Section name to its value as msgpack bytes, as they were sent.
+        sections: BTreeMap<String, serde_bytes::ByteBuf>,
     },
 }
 

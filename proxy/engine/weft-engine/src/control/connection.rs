@@ -17,7 +17,7 @@ use super::disk::FellBack;
 use super::estate::Doors;
 use super::frames::{self, FrameError};
 use super::handover;
-use super::inspect::inspect;
+use super::inspect::{inspect, sections};
 use super::said::welcome;
 use super::standing::Standing;
 use crate::watch::{Filter, Watch};
@@ -185,6 +185,7 @@ impl Desk {
                 ToEngine::Inspect {} => Some(FromEngine::State {
                     json: inspect(&self.latest.borrow()),
                 }),
+                ToEngine::Sections {} => Some(sections(&self.latest.borrow())?),
                 ToEngine::Subscribe { filter } => {
                     return self.tap(&filter, read, out).await.map(|()| End::Left);
                 }
@@ -283,6 +284,7 @@ impl Desk {
             }
             ToEngine::Hello { .. }
             | ToEngine::Inspect {}
+            | ToEngine::Sections {}
             | ToEngine::Subscribe { .. }
             | ToEngine::Handover { .. }
             | ToEngine::Serving {} => return None,

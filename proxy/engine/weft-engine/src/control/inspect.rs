@@ -1,9 +1,35 @@
 //! What the engine serves, for people.
 
+use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 use weft_core::endpoint::Member;
+use weft_model::frame::{FromEngine, MAX_FRAME};
 
+use super::frames::FrameError;
 use crate::world::{Place, World};
+
+/// Room in a frame for what is not sections.
+const BESIDES: usize = 1_024;
+
+/// The snapshot that is served, as it was sent; refused where it has no room in a frame.
+pub(crate) fn sections(world: &World) -> Result<FromEngine, FrameError> {
+    let raw = || world.snapshot.raw();
+    let size: usize = raw()
+        .map(|(name, bytes)| name.len() + bytes.len() + 10)
+        .sum();
+    if size > MAX_FRAME - BESIDES {
+        let message = format!("a snapshot of {size} bytes; a frame has room for {MAX_FRAME}");
+        return Err(FrameError::Refused(message));
+    }
+    Ok(FromEngine::Sections {
+        generation: world.generation,
+        policy: world.policy,
+        registry: world.registry,
+        sections: raw()
+            .map(|(name, bytes)| (name.to_owned(), ByteBuf::from(bytes.to_vec())))
+            .collect(),
+    })
+}
 
 /// A JSON document: revisions, listeners, services with their endpoints, certificates.
 pub(crate) fn inspect(world: &World) -> String {

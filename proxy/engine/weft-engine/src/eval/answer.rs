@@ -6,12 +6,12 @@ use weft_http1::RequestHead;
 use weft_model::section;
 
 use crate::exchange::{Decision, Forward, Plan, Way};
-use crate::world::{Cluster, Subset};
+use crate::world::{Action, Cluster, Subset, World};
 
 /// What was decided, and under which names it would be counted.
-pub(super) fn decided(decision: &Decision, head: &RequestHead) -> Value {
+pub(super) fn decided(decision: &Decision, head: &RequestHead, world: &World) -> Value {
     let mut said = match &decision.plan {
-        Ok(Plan::Forward(forward)) => forwarded(forward, head),
+        Ok(Plan::Forward(forward)) => forwarded(forward, head, world),
         Ok(Plan::Answer(answer)) => json!({
             "outcome": "answer",
             "status": answer.status,
@@ -36,7 +36,7 @@ pub(super) fn refused(error: &Error) -> Value {
     })
 }
 
-fn forwarded(forward: &Forward, head: &RequestHead) -> Value {
+fn forwarded(forward: &Forward, head: &RequestHead, world: &World) -> Value {
     let cluster = &forward.cluster;
     let (way, endpoints) = match &forward.way {
         Way::Mesh { subset, .. } => ("mesh", among(cluster, *subset)),
@@ -48,11 +48,37 @@ fn forwarded(forward: &Forward, head: &RequestHead) -> Value {
         "to": &*cluster.name,
         "way": way,
         "endpoints": endpoints,
+        "targets": targets(forward, world),
+        "elsewhere": elsewhere(forward, world),
         "target": String::from_utf8_lossy(head.target()),
         "host": forward.host,
         "timeout_ms": u64::try_from(forward.timeout.as_millis()).unwrap_or(u64::MAX),
         "max_body": forward.max_body,
     })
+}
+
+/// Every target of the rule, in its order, with whom it may mean.
+fn targets(forward: &Forward, world: &World) -> Vec<Value> {
+    let targets = match (&forward.way, &forward.rule.action) {
+        (Way::Mesh { .. } | Way::Outside { .. }, Action::Forward { targets, .. }) => &targets[..],
+        _ => &[],
+    };
+    let told = |target: &crate::world::Target| {
+        let service = world.services.get(&target.service);
+        let endpoints = service.map(|service| among(&service.cluster, target.subset));
+        json!({"to": &*target.service, "endpoints": endpoints.unwrap_or_default()})
+    };
+    targets.iter().map(told).collect()
+}
+
+/// Where requests go while the service has nobody that might get them.
+fn elsewhere(forward: &Forward, world: &World) -> Option<Value> {
+    let cluster = &forward.cluster;
+    if matches!(forward.way, Way::Here { .. }) || !cluster.has_nobody() {
+        return None;
+    }
+    let other = world.elsewhere(cluster, |other| !other.has_nobody())?;
+    Some(json!({"to": &*other.name, "endpoints": among(other, Subset::ALL)}))
 }
 
 fn among(cluster: &Cluster, subset: Subset) -> Vec<Value> {

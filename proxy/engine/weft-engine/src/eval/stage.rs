@@ -107,7 +107,7 @@ impl Stage {
             restraint: None,
         };
         let decision = decide(&ask, &mut head);
-        let mut said = answer::decided(&decision, &head);
+        let mut said = answer::decided(&decision, &head, world);
         said["trace"] = trace.into_json();
         Ok(said)
     }

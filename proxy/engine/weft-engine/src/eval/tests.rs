@@ -193,3 +193,69 @@ fn a_line_that_cannot_be_read_costs_nothing_else() {
     assert!(error(3).contains("colour"), "{answers:?}");
     assert_eq!(answers[4]["outcome"], "forward");
 }
+
+#[test]
+fn every_target_of_a_rule_is_told_and_where_requests_go_while_there_is_nobody() {
+    let mut snapshot = snapshot();
+    let split = json!({
+        "kind": "forward", "on_empty": "spill", "rewrite": {},
+        "to": [
+            {"service": "shop/api", "labels": {"version": "v1"}, "weight": 9},
+            {"service": "shop/api", "labels": {"version": "v2"}, "weight": 1},
+        ],
+    });
+    let sections = &mut snapshot["sections"];
+    sections["service/shop/api"]["routes"] = json!([route("split", 0, json!([]), split)]);
+    let question = json!({"listener": "web.api", "host": "api"});
+    let answer = &answers(&[snapshot.clone(), question.clone()])[0];
+    let told: Vec<Vec<&str>> = answer["targets"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(instances)
+        .collect();
+    assert_eq!(told, [["api-1"], ["api-2"]], "{answer}");
+    assert_eq!(answer["elsewhere"], Value::Null);
+
+    let sections = &mut snapshot["sections"];
+    sections["service/shop/api"]["routes"] = json!([]);
+    sections["service/shop/api"]["traffic"]["failover"] = json!(["shop/web"]);
+    sections["endpoints/shop/web"] = json!({"endpoints": [endpoint("web-1", "vm-3", "v1")]});
+    sections["endpoints/shop/api"] = json!({"endpoints": []});
+    let answer = &answers(&[snapshot, question])[0];
+    assert_eq!(answer["to"], "shop/api", "{answer}");
+    assert_eq!(answer["elsewhere"]["to"], "shop/web");
+    assert_eq!(instances(&answer["elsewhere"]), ["web-1"]);
+}
+
+#[test]
+fn the_limits_and_faults_that_a_request_falls_under_are_told_by_name() {
+    let mut snapshot = snapshot();
+    let limit = |name: &str, path: &str| {
+        json!({
+            "name": name, "matches": [{"path": {"prefix": path}}], "by": "caller", "rate": 5, "window_ms": 1000,
+            "burst": 5, "concurrency": 0, "scope": "host",
+        })
+    };
+    let fault = |name: &str, until: u64| {
+        json!({
+            "name": name, "until_ms": until, "matches": [], "percent": 5.0, "delay_ms": 10, "abort": 0,
+        })
+    };
+    let service = &mut snapshot["sections"]["service/shop/api"];
+    service["limits"] = json!([
+        limit("api/search", "/search"),
+        limit("api/orders", "/orders")
+    ]);
+    service["faults"] = json!([
+        fault("shop/over", 1_000),
+        fault("shop/slow", 4_000_000_000_000)
+    ]);
+    let question = json!({
+        "listener": "mesh", "caller": "spiffe://corp/ns/shop/dc/ams1/svc/web", "service": "shop/api",
+        "target": "/search/x", "host": "api",
+    });
+    let answer = &answers(&[snapshot, question])[0];
+    assert_eq!(answer["trace"]["limits"], json!(["api/search"]), "{answer}");
+    assert_eq!(answer["trace"]["faults"], json!(["shop/slow"]), "{answer}");
+}

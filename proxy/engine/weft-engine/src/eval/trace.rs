@@ -9,7 +9,7 @@ use weft_core::route::{Explainer, Fate, Lost, Request, host_of};
 use weft_http1::RequestHead;
 use weft_model::section;
 
-use crate::exchange::{Asker, Seen, named, text};
+use crate::exchange::{Asker, Seen, named, text, unix_millis};
 use crate::world::{Place, World};
 
 /// What the answer says besides.
@@ -40,6 +40,7 @@ impl Trace {
         let mut trace = Self::default();
         match place {
             Place::Outbound { caller, upstream } => {
+                trace.put("service", Some(json!(&**upstream)));
                 let routes = around.service_routes(upstream);
                 trace.put(
                     "routes",
@@ -50,6 +51,7 @@ impl Trace {
             Place::Open { caller } => {
                 let host = host_of(text(head.authority())).into_owned();
                 let upstream = named(&host, &caller.name);
+                trace.put("service", upstream.as_deref().map(|name| json!(name)));
                 let routes = upstream.and_then(|upstream| around.service_routes(&upstream));
                 trace.put(
                     "routes",
@@ -59,8 +61,24 @@ impl Trace {
             }
             Place::Inbound => {
                 trace.put("access", peer.and_then(|peer| around.access(peer)));
+                let service = peer.and_then(|peer| Some((world.services.get(peer.service)?, peer)));
+                if let Some((service, peer)) = service {
+                    let (request, fields) = around.asked(text(head.path()), Some(peer.caller));
+                    let limits = service.rules.limits.matching(request, &fields);
+                    trace.put("limits", Some(limits.collect()));
+                    let faults = service
+                        .rules
+                        .faults
+                        .matching(request, &fields, unix_millis());
+                    trace.put("faults", Some(faults.collect()));
+                }
             }
             Place::Gateway { gateway, .. } => {
+                let path = admit(text(head.path()), true, PathPlace::Gateway);
+                let path = path.as_deref().unwrap_or(text(head.path()));
+                let (request, fields) = around.asked(path, None);
+                let limits = gateway.limits.matching(request, &fields);
+                trace.put("limits", Some(limits.collect()));
                 let section = around.world.snapshot.gateways.get(gateway.name());
                 let host = host_of(text(head.authority())).into_owned();
                 trace.put(
@@ -91,6 +109,21 @@ impl Trace {
 impl Around<'_> {
     fn service_routes(&self, name: &str) -> Option<&[section::Route]> {
         Some(&self.world.snapshot.services.get(name)?.routes)
+    }
+
+    /// As limits and faults look at it.
+    fn asked<'a>(
+        &'a self,
+        path: &'a str,
+        caller: Option<&'a weft_core::caller::SpiffeId>,
+    ) -> (Request<'a>, Seen<'a>) {
+        let request = Request {
+            host: "",
+            method: text(self.head.method_name()),
+            path,
+            caller,
+        };
+        (request, Seen(self.head.fields()))
     }
 
     fn routes(

@@ -154,6 +154,27 @@ fn only_those_who_said_hello_may_change_anything() {
 }
 
 #[test]
+fn whoever_may_ask_gets_the_snapshot_as_it_was_sent() {
+    let stage = Stage::new();
+    let mut agent = stage.near.agent();
+    agent.stream =
+        std::os::unix::net::UnixStream::connect(stage.near.dir.join("socket")).expect("connected");
+    agent.send(&ToEngine::Sections {});
+    let Some(FromEngine::Sections {
+        generation,
+        sections,
+        ..
+    }) = agent.receive()
+    else {
+        panic!("no sections")
+    };
+    assert_eq!(generation, 1);
+    let sent = rmp_serde::to_vec_named(&host("near")).expect("a section");
+    assert!(sections.contains_key("service/shop/api"));
+    assert_eq!(sections["host"].as_ref(), sent, "{sections:?}");
+}
+
+#[test]
 fn socket_and_keys_are_for_their_owner_alone() {
     let stage = Stage::new();
     let mode = |path: &std::path::Path| {
