@@ -26,7 +26,6 @@ from policy.documents.route import RouteSpec, RuleSpec, TargetSpec
 from policy.documents.traffic import TrafficSpec
 from policy.records import DocumentStatus
 from policy.selection import Choice, Stored, select
-from policy.traffic import overlay_traffic
 from registry.keys import DocumentKey
 from registry.model import Protocol
 from registry.names import MESH_NAMESPACE, ServiceName
@@ -156,10 +155,7 @@ class _Compiler:
     def traffic_of(self, service: ServiceName) -> compiled.Traffic:
         base = base_of(self.settings, service.namespace).traffic
         spec = self.documents.traffic.get(service)
-        if spec is None:
-            return base
-        to = failover.targets(spec, namespace=service.namespace)
-        return replace(overlay_traffic(base, spec, spec.retry), failover=tuple(str(name) for name in to))
+        return base if spec is None else failover.traffic_of(base, spec, namespace=service.namespace)
 
     def service(self, service: ServiceName) -> compiled.Service:
         facts = self.services.get(service)

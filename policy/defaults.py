@@ -15,11 +15,11 @@ from registry.names import MESH_NAMESPACE
 
 def mesh(defaults: Mapping[str, DefaultsSpec]) -> compiled.Mesh:
     """`compiled/mesh`, from at most one document for each namespace."""
-    base = _overlay(compiled.Base(), defaults.get(MESH_NAMESPACE))
+    base = overlay(compiled.Base(), defaults.get(MESH_NAMESPACE))
     return compiled.Mesh(
         base=base,
         namespaces={
-            namespace: _overlay(base, spec) for namespace, spec in defaults.items() if namespace != MESH_NAMESPACE
+            namespace: overlay(base, spec) for namespace, spec in defaults.items() if namespace != MESH_NAMESPACE
         },
     )
 
@@ -29,7 +29,8 @@ def base_of(settings: compiled.Mesh, namespace: str) -> compiled.Base:
     return settings.namespaces.get(namespace, settings.base)
 
 
-def _overlay(base: compiled.Base, spec: DefaultsSpec | None) -> compiled.Base:
+def overlay(base: compiled.Base, spec: DefaultsSpec | None) -> compiled.Base:
+    """`base` with what a Defaults document says."""
     if spec is None:
         return base
     return compiled.Base(

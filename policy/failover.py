@@ -10,16 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from policy import compiled
 from policy.documents import Document, parse
 from policy.documents.targets import resolve_service
 from policy.documents.traffic import TrafficSpec
 from policy.selection import Choice
+from policy.traffic import overlay_traffic
 from registry.names import ServiceName
 
 
 def targets(spec: TrafficSpec, *, namespace: str) -> tuple[ServiceName, ...]:
     """The services a document fails over to, in order, each once."""
     return tuple(dict.fromkeys(resolve_service(text, namespace=namespace) for text in spec.failover or ()))
+
+
+def traffic_of(base: compiled.Traffic, spec: TrafficSpec, *, namespace: str) -> compiled.Traffic:
+    """`base` with all that a Traffic document of `namespace` says."""
+    to = targets(spec, namespace=namespace)
+    return replace(overlay_traffic(base, spec, spec.retry), failover=tuple(str(name) for name in to))
 
 
 def without_loops(choices: Sequence[Choice]) -> list[Choice]:

@@ -7,6 +7,7 @@ breaks ties: documents by age, then by key, then the rule's place in its documen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import count
 
 from policy import compiled, passthrough
@@ -63,6 +64,17 @@ def of_gateway(
     return tuple(routes), passthrough.stripped(passed_on)
 
 
+def rule_name(rule: RuleSpec, index: int) -> str:
+    """What a rule is called within its document: as it says, else by its place."""
+    return rule.name or str(index + 1)
+
+
+def followed(rule: RuleSpec, traffic: compiled.Traffic) -> compiled.Traffic:
+    """`traffic` with what a rule says of its own requests on top."""
+    timeout_ms = traffic.timeout_ms if rule.timeout is None else rule.timeout
+    return replace(traffic, timeout_ms=timeout_ms, retry=overlay_retry(traffic.retry, rule.retry))
+
+
 def targets(rule: RuleSpec, *, namespace: str) -> frozenset[ServiceName]:
     """The services a rule sends requests to by name, copies aside."""
     return frozenset(resolve_service(target.service, namespace=namespace) for target in rule.to or ())
@@ -79,14 +91,15 @@ def _route(
     own: ServiceName | None = None,
     hosts: tuple[str, ...] = (),
 ) -> compiled.Route:
+    own_traffic = followed(rule, traffic)
     return compiled.Route(
-        name=f"{document}/{rule.name or index + 1}",
+        name=f"{document}/{rule_name(rule, index)}",
         rank=rank,
         action=_action(rule, namespace, own),
         matches=tuple(match.compiled(namespace) for match in rule.match),
         hosts=hosts,
-        timeout_ms=traffic.timeout_ms if rule.timeout is None else rule.timeout,
-        retry=overlay_retry(traffic.retry, rule.retry),
+        timeout_ms=own_traffic.timeout_ms,
+        retry=own_traffic.retry,
         request_headers=rule.request_headers.compiled() if rule.request_headers else compiled.HeaderEdits(),
         response_headers=rule.response_headers.compiled() if rule.response_headers else compiled.HeaderEdits(),
         allow_encoded_slash=rule.allow_encoded_slash,
