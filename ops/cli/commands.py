@@ -26,6 +26,8 @@ COMMANDS = {
     "status": Command("ops.cli.rollout:status", "What is not well; exits 1 if anything is not."),
     "engine": Command("ops.cli.engine:engine", "Replace a running engine; no connection is lost."),
     "tap": Command("ops.cli.tap:tap", "Show requests as they end, with the reason of each failure."),
+    "explain": Command("ops.cli.explain:explain", "What would become of a request, and why."),
+    "replay": Command("ops.cli.replay:replay", "Which recorded requests would fare otherwise; exits 1 if any."),
     "token": Command("ops.cli.identity:token", "Make tokens with which hosts join."),
     "ca": Command("ops.cli.identity:ca", "Make certificate authorities, sign, rotate roots, revoke."),
     "host": Command("ops.cli.roots:host", "Take hosts out of the mesh."),
