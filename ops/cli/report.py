@@ -1,12 +1,15 @@
 """What `weft status` says: which mesh, and what of it is not well. Pure, from one listing of the store.
 
+Acks come at most once a second, so a host of a publication younger than `GRACE` may still be on its way: it settles. One that
+has not acked what was published that long ago is behind, however often something is published.
+
 Not well is: no leader, a host that is behind, refusing, silent or without a lease, a certificate that ended, a service of
 which nothing is up or something is down, a document that is not in force, an error of the controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.cli.rows import Row, is_up
@@ -20,18 +23,25 @@ from registry.store import Item, Listing
 from registry.view import View
 
 LEADER = "controller"
+SETTLING = "settling"
+GRACE = 2.0
+"""Seconds."""
 PREFIXES = (*Fleet.PREFIXES, keys.META_LAYOUT, keys.REGISTRY, keys.STATUS_POLICY, keys.elect(LEADER))
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`head` are the lines that always stand; rows tell what is not well, or everything, each with `well`."""
+    """`lines` are the lines that always stand; rows tell what is not well, or everything, each with `well`."""
 
-    head: tuple[str, ...]
+    lines: tuple[str, ...]
     hosts: tuple[Row, ...]
     services: tuple[Row, ...]
     documents: tuple[Row, ...]
     troubles: tuple[str, ...]
+    policy: int = 0
+    """What is published: the revision of the policy."""
+    settles: float = 0.0
+    """For how long hosts that have not acked it may still be on their way, in seconds; 0: nobody is."""
 
     @property
     def well(self) -> bool:
@@ -40,8 +50,11 @@ class Report:
         return not self.troubles and all(row["well"] for row in rows)
 
 
-def report(listing: Listing, *, etcd: str, now: float) -> Report | None:
-    """The state of the mesh at a listing of `PREFIXES`; None where there is no mesh. `now` in seconds since the epoch."""
+def report(listing: Listing, *, etcd: str, now: float, had: int = 0) -> Report | None:
+    """The state of the mesh at a listing of `PREFIXES`; None where there is no mesh. `now` in seconds since the epoch.
+
+    `had`: a revision of the policy that every host had `GRACE` to ack.
+    """
     values = {item.key: item.value for item in listing.items}
     if keys.META_LAYOUT not in values:
         return None
@@ -49,17 +62,34 @@ def report(listing: Listing, *, etcd: str, now: float) -> Report | None:
     fleet.reset(listing.items)
     standing = fleet.rollout()
     view = View.empty().relist(listing, now=now)
-    hosts = tuple(_hosts(fleet, standing, view, now=now))
+    left = _grace(fleet, now=now)
+    settling = {
+        name
+        for name, policy in standing.behind.items()
+        if left and had <= policy and {name} <= fleet.hosts.keys() & fleet.acks.keys()
+    }
+    hosts = tuple(_hosts(fleet, standing, view, settling, now=now))
     services = tuple(_service(view, service, now=now) for service in view.services())
     leader = _leader(listing.items)
     mesh = layout.decode(values[keys.META_LAYOUT])
     return Report(
-        (_mesh_line(mesh, fleet, etcd, listing.revision, leader, now=now), _counts(standing, fleet, services)),
+        (
+            _mesh_line(mesh, fleet, etcd, listing.revision, leader, now=now),
+            _counts(standing, fleet, settling, services),
+        ),
         hosts,
         services,
         tuple(_documents(values)),
         tuple(_troubles(fleet, leader)),
+        policy=fleet.head.source_revision if fleet.head else 0,
+        settles=left if settling else 0.0,
     )
+
+
+def _grace(fleet: Fleet, *, now: float) -> float:
+    """What is left of the last publication's grace, in seconds. It was made by another clock: no grace is longer for that."""
+    published = fleet.controller.at if fleet.controller else 0.0
+    return max(0.0, min(GRACE, GRACE - (now - published)))
 
 
 def _mesh_line(mesh: Layout, fleet: Fleet, etcd: str, revision: int, leader: str | None, *, now: float) -> str:
@@ -69,10 +99,11 @@ def _mesh_line(mesh: Layout, fleet: Fleet, etcd: str, revision: int, leader: str
     return f"mesh {mesh.trust_domain}   {etcd} rev {revision}   leader {leader or 'none'}   {policy}"
 
 
-def _counts(standing: Rollout, fleet: Fleet, services: Sequence[Row]) -> str:
+def _counts(standing: Rollout, fleet: Fleet, settling: Collection[str], services: Sequence[Row]) -> str:
     words = {
         "current": len(standing.current),
-        "behind": len(standing.behind),
+        "settling": len(settling),
+        "behind": len(standing.behind) - len(settling),
         "refusing": len(standing.refusing),
         "silent": len(standing.silent),
     }
@@ -87,10 +118,10 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _hosts(fleet: Fleet, standing: Rollout, view: View, *, now: float) -> Iterable[Row]:
+def _hosts(fleet: Fleet, standing: Rollout, view: View, settling: Collection[str], *, now: float) -> Iterable[Row]:
     for name in sorted(fleet.roster):
         ack, known = fleet.acks.get(name), view.hosts.get(name)
-        notes = _notes(name, standing, ack, live=name in fleet.hosts, now=now)
+        notes = _notes(name, standing, ack, live=name in fleet.hosts, settling=name in settling, now=now)
         behind = name in standing.behind or name in standing.silent
         published = fleet.controller.at if fleet.controller else 0.0
         ends = min((one.not_after for one in ack.certificates.values()), default=0.0) if ack else 0.0
@@ -102,18 +133,18 @@ def _hosts(fleet: Fleet, standing: Rollout, view: View, *, now: float) -> Iterab
             "cert_ends": length(ends - now) if ends else "",
             "source": "etcd",
             "note": "; ".join(notes),
-            "well": not notes,
+            "well": all(note == SETTLING for note in notes),
         }
 
 
-def _notes(name: str, standing: Rollout, ack: Ack | None, *, live: bool, now: float) -> list[str]:
+def _notes(name: str, standing: Rollout, ack: Ack | None, *, live: bool, settling: bool, now: float) -> list[str]:
     notes = []
     if name in standing.silent:
         notes.append("silent: neither lease nor ack")
     elif not live:
         notes.append("no lease: its agent is not there, its engine may serve")
     if name in standing.behind:
-        notes.append("behind")
+        notes.append(SETTLING if settling else "behind")
     notes += [f"refuses {one.section} {one.code}" for one in standing.refusing.get(name, ())]
     notes += ack.notes if ack is not None else ()
     ended = [identity for identity, one in (ack.certificates if ack else {}).items() if one.not_after <= now]

@@ -83,13 +83,23 @@ def missing(found: Rollout) -> list[str]:
 @with_output
 @on_mesh
 def status(place: Place, everything: bool, output: Format) -> int:
-    """Which mesh this is, and what of it is not well; exits 1 if anything is not, 3 if etcd does not answer."""
+    """Which mesh this is, and what of it is not well; exits 1 if anything is not, 3 if etcd does not answer.
+
+    Right after a publication it gives hosts two seconds to answer for it.
+    """
+    from datetime import timedelta
+
     from ops.cli.report import PREFIXES, report
+    from policy.waiting import wait as waiting
 
     async def read() -> Report | None:
         async with place.store() as store:
-            listing = await store.list(*PREFIXES)
-            return report(listing, etcd=await store.describe(), now=time.time())
+            etcd = await store.describe()
+            found = report(await store.list(*PREFIXES), etcd=etcd, now=time.time())
+            if found is None or not found.settles:
+                return found
+            await waiting(store, found.policy, timeout=timedelta(seconds=found.settles), live=True)
+            return report(await store.list(*PREFIXES), etcd=etcd, now=time.time(), had=found.policy)
 
     found = wait_for(read())
     if found is None:
@@ -103,7 +113,7 @@ def status(place: Place, everything: bool, output: Format) -> int:
 
 def _print(found: Report, *, everything: bool, output: Format) -> None:
     if output != "name":
-        for line in (*found.head, *(f"! {trouble}" for trouble in found.troubles)):
+        for line in (*found.lines, *(f"! {trouble}" for trouble in found.troubles)):
             click.echo(line)
     for rows, columns in ((found.hosts, HOSTS), (found.services, SERVICES), (found.documents, DOCUMENTS)):
         show([row for row in rows if everything or not row["well"]], columns, output)
@@ -117,7 +127,7 @@ def _plain(found: Report) -> Row:
     }
     return {
         "well": found.well,
-        "summary": list(found.head),
+        "summary": list(found.lines),
         "troubles": list(found.troubles),
         **{name: list(of) for name, of in rows.items()},
     }

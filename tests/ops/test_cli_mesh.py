@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from ops.cli.app import run
+from ops.cli.report import report
 from policy import compiled, records
 from policy.records import ControllerStatus, DocumentStatus, Problem
 from policy.rollout import Ack, Refused, Served
@@ -25,7 +27,7 @@ from registry.names import ServiceName, SpiffeId
 from registry.pki import certificates, requests, roster, trust
 from registry.pki.trust import TrustBundle
 from registry.records import encode_host, encode_instance
-from registry.store import Revision, Store
+from registry.store import Item, Listing, Revision, Store
 
 T = TypeVar("T")
 
@@ -179,8 +181,10 @@ def test_usage_errors_exit_with_2(shell: Shell) -> None:
     assert shell.weft("get", "routes", "-n", "Bad_Name") == 2
 
 
-def a_mesh(shell: Shell, *, acked: int = 0, refused: tuple[Refused, ...] = (), state: State = State.UP) -> int:
-    """One host with one instance of `api`, and policy published; the revision of it."""
+def a_mesh(
+    shell: Shell, *, acked: int = 0, refused: tuple[Refused, ...] = (), state: State = State.UP, age: float = 0.0
+) -> int:
+    """One host with one instance of `api`, and policy published so many seconds ago; the revision of it."""
     instance = Instance(
         ServiceName("default", "api"), "api-1", "dev", "127.0.0.1:7502", 8080, Protocol.HTTP, state, "v1", why="check"
     )
@@ -194,7 +198,7 @@ def a_mesh(shell: Shell, *, acked: int = 0, refused: tuple[Refused, ...] = (), s
         await store.put("elect/controller/1", b"ctl-1")
         head = await store.put(keys.COMPILED_MESH, compiled.encode(compiled.Mesh(), source_revision=Revision(1)))
         await store.put(keys.COMPILED_HEAD, compiled.encode(compiled.Head(head, "d"), source_revision=Revision(head)))
-        await store.put(keys.STATUS_CONTROLLER, records.encode(ControllerStatus("ctl-1", head, head, at=now)))
+        await store.put(keys.STATUS_CONTROLLER, records.encode(ControllerStatus("ctl-1", head, head, at=now - age)))
         served = {"spiffe://dev.weft/ns/default/dc/local/svc/api": Served("ab", now + 61.5 * 3600)}
         await store.put(keys.ack("dev"), Ack(acked or head, head, refused, served).encode())
         return head
@@ -234,7 +238,7 @@ def test_status_of_a_mesh_that_is_well_is_two_lines_and_0(shell: Shell) -> None:
 
 
 def test_status_names_what_is_not_well_and_exits_1(shell: Shell) -> None:
-    a_mesh(shell, acked=1, state=State.DOWN)
+    a_mesh(shell, acked=1, state=State.DOWN, age=60.0)
     broken = DocumentStatus("rejected", 9, "last-good", (Problem(7, 25, "spec", "WEFT0201", "no field wieght"),))
     shell.put(
         **{
@@ -250,6 +254,55 @@ def test_status_names_what_is_not_well_and_exits_1(shell: Shell) -> None:
     assert "7:25: no field wieght [WEFT0201]" in shell.out
     assert shell.weft("status", "-o", "json") == 1
     assert json.loads(shell.out)["well"] is False
+
+
+def test_status_right_after_a_publication_waits_for_hosts_that_are_on_their_way(shell: Shell) -> None:
+    head = a_mesh(shell, acked=1)
+
+    async def ack_soon(store: Store) -> None:
+        await asyncio.sleep(0.3)
+        await store.put(keys.ack("dev"), Ack(head, head).encode())
+
+    with ThreadPoolExecutor(1) as others:
+        others.submit(shell.store, ack_soon)
+        assert shell.weft("status") == 0, shell.out + shell.err
+    assert "hosts 1: 1 current" in shell.out
+
+
+def test_status_calls_behind_who_is_silent_for_longer_than_acks_take(shell: Shell) -> None:
+    a_mesh(shell, acked=1)
+    assert shell.weft("status") == 1
+    assert "hosts 1: 1 behind" in shell.out
+
+
+def test_a_host_that_keeps_up_with_a_stream_of_publications_is_settling_and_well() -> None:
+    """One that has not acked what was published two seconds ago is behind, however young the newest publication is."""
+    items = [
+        Item(keys.META_LAYOUT, layout.encode(layout.Layout.new("dev.weft", "local")), Revision(1), Revision(1), 1),
+        *(
+            Item(key, value, Revision(1), Revision(1), 1)
+            for name, policy in (("keeps-up", 90), ("stuck", 80))
+            for key, value in {
+                keys.roster(name): b"{}",
+                keys.host(name): encode_host(Host(name, "b", ("127.0.0.1",), "", {}, "u")),
+                keys.ack(name): Ack(policy, 1).encode(),
+            }.items()
+        ),
+        Item(keys.COMPILED_HEAD, compiled.encode(compiled.Head(99, "d"), source_revision=Revision(99)), Revision(1), Revision(1), 1),
+        Item(keys.STATUS_CONTROLLER, records.encode(ControllerStatus("ctl-1", 99, 99, at=1_000.0)), Revision(1), Revision(1), 1),
+        Item(f"{keys.elect('controller')}1", b"ctl-1", Revision(1), Revision(1), 1),
+    ]  # fmt: skip
+    listing = Listing(Revision(99), tuple(items))
+    found = report(listing, etcd="", now=1_000.5, had=90)
+    assert found is not None
+    assert {str(row["name"]): (row["note"], row["well"]) for row in found.hosts} == {
+        "keeps-up": ("settling", True),
+        "stuck": ("behind", False),
+    }
+    assert "1 settling, 1 behind" in found.lines[1]
+    later = report(listing, etcd="", now=1_002.5, had=90)
+    assert later is not None
+    assert [row["note"] for row in later.hosts] == ["behind", "behind"]
 
 
 def test_a_key_that_cannot_be_read_is_told_and_hides_nothing_else(shell: Shell) -> None:
