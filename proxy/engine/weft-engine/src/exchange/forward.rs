@@ -22,7 +22,7 @@ use super::decide::{Forward, Way};
 use super::failed::Failed;
 use super::{End, answer, deadline, refuse_unread};
 use crate::h1::{Answer, Connection, Scratch};
-use crate::observe::Event;
+use crate::observe::Retried;
 use crate::relay::Relay;
 use crate::worker::Worker;
 use crate::world::{Cluster, Subset};
@@ -169,7 +169,7 @@ impl Tries<'_> {
                     fresh = false;
                 }
                 Verdict::Stop(Stop::NotReplayable) => {
-                    self.worker.counters.event(Event::BodyGone);
+                    self.plan.cluster.shared.retried(Retried::BodyGone);
                     return Ok(self.give_up(connection, scratch, failed.error).await);
                 }
                 // The time of the whole was over with the last try's.
@@ -204,7 +204,7 @@ impl Tries<'_> {
         self.withdrawal = self.plan.cluster.budget.withdraw();
         if self.withdrawal.is_none() {
             tracing::debug!(service = %self.plan.cluster.name, "the retry budget is spent");
-            self.worker.counters.event(Event::RetryOverBudget);
+            self.plan.cluster.shared.retried(Retried::OverBudget);
             return false;
         }
         self.pause = Some(pause);
@@ -213,7 +213,7 @@ impl Tries<'_> {
 
     /// Pauses before the try that was granted.
     async fn again(&mut self, failed: &Failed, place: Where) {
-        self.worker.counters.event(Event::Retry);
+        self.plan.cluster.shared.retried(Retried::Tried);
         self.retries += 1;
         if let Where::Picked(pick) = place {
             self.failed.push(pick.member);

@@ -43,12 +43,6 @@ pub(crate) struct Opened {
 /// What is counted without further labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A request was tried again.
-    Retry,
-    /// It would have been, but for the budget.
-    RetryOverBudget,
-    /// It would have been, but what was sent of its body is not there any more.
-    BodyGone,
     /// A copy of a request was answered.
     Mirrored,
     /// It was not.
@@ -95,13 +89,7 @@ pub(crate) enum Event {
 
 impl Event {
     /// All of them, with their metric and its labels.
-    pub(crate) const ALL: [(Self, &'static str); 23] = [
-        (Self::Retry, "weft_retries_total{outcome=\"tried\"}"),
-        (
-            Self::RetryOverBudget,
-            "weft_retries_total{outcome=\"over_budget\"}",
-        ),
-        (Self::BodyGone, "weft_retries_total{outcome=\"body_gone\"}"),
+    pub(crate) const ALL: [(Self, &'static str); 20] = [
         (Self::Mirrored, "weft_mirrored_total{outcome=\"answered\"}"),
         (
             Self::MirrorFailed,

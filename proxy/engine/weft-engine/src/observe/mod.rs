@@ -17,5 +17,5 @@ pub(crate) use histogram::Histogram;
 pub(crate) use label::Label;
 pub(crate) use render::{Faulted, Gauges, Limited, Scraped, ServiceGauges, render};
 pub(crate) use requests::{Direction, Listed, RequestKey, Requests, Series, Took};
-pub(crate) use shared::{Shared, words};
+pub(crate) use shared::{Retried, Shared, words};
 pub(crate) use tunnels::{ListedTunnels, Meter, TunnelKey, Tunnels};

@@ -12,8 +12,23 @@ pub(crate) struct Shared {
     zone: [AtomicU64; 2],
     panicked: AtomicU64,
     failovers: AtomicU64,
+    retries: [AtomicU64; RETRIES.len()],
     changes: [AtomicU64; CHANGES.len()],
 }
+
+/// What came of a failure that may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retried {
+    /// It was.
+    Tried,
+    /// It would have been, but for the budget.
+    OverBudget,
+    /// It would have been, but what was sent of its body is not there any more.
+    BodyGone,
+}
+
+/// The words for them, in their order.
+pub(crate) const RETRIES: [&str; 3] = ["tried", "over_budget", "body_gone"];
 
 /// What happens to an endpoint or a host, and why: the labels of `weft_ejections_total`.
 pub(crate) const CHANGES: [(&str, &str); 9] = [
@@ -37,6 +52,8 @@ pub(crate) struct SharedCounts {
     pub(crate) panicked: u64,
     /// Requests that went to another service, because nobody of this one was in rotation.
     pub(crate) failovers: u64,
+    /// As in [`RETRIES`].
+    pub(crate) retries: [u64; RETRIES.len()],
     /// As in [`CHANGES`].
     pub(crate) changes: [u64; CHANGES.len()],
 }
@@ -78,6 +95,11 @@ impl Shared {
         self.failovers.fetch_add(1, Relaxed);
     }
 
+    /// A request or connection was tried again, or was not.
+    pub(crate) fn retried(&self, how: Retried) {
+        self.retries[how as usize].fetch_add(1, Relaxed);
+    }
+
     /// Somebody left rotation or came back.
     pub(crate) fn changed(&self, change: Change) {
         self.changes[place(change)].fetch_add(1, Relaxed);
@@ -90,6 +112,7 @@ impl Shared {
             zone: self.zone.each_ref().map(load),
             panicked: load(&self.panicked),
             failovers: load(&self.failovers),
+            retries: self.retries.each_ref().map(load),
             changes: self.changes.each_ref().map(load),
         }
     }
@@ -105,6 +128,9 @@ impl SharedCounts {
         }
         self.panicked += other.panicked;
         self.failovers += other.failovers;
+        for (sum, one) in self.retries.iter_mut().zip(other.retries) {
+            *sum += one;
+        }
         for (sum, one) in self.changes.iter_mut().zip(other.changes) {
             *sum += one;
         }

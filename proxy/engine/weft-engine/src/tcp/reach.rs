@@ -20,7 +20,7 @@ use super::outbound::Call;
 use super::restrain::restrain;
 use super::story::Story;
 use crate::io::Stream;
-use crate::observe::{Direction, Event};
+use crate::observe::{Direction, Retried};
 use crate::tls::{ALPN_TCP, ALPN_TCP_PROXIED, Configs, Identity, TlsReason};
 use crate::upstream::{ConnectError, Secure, connect};
 use crate::worker::Worker;
@@ -295,10 +295,10 @@ impl<'a> Plan<'a> {
             return None;
         }
         let Some(withdrawal) = self.cluster.budget.withdraw() else {
-            self.worker.counters.event(Event::RetryOverBudget);
+            self.cluster.shared.retried(Retried::OverBudget);
             return None;
         };
-        self.worker.counters.event(Event::Retry);
+        self.cluster.shared.retried(Retried::Tried);
         let pause = policy.backoff(retry, &mut *self.worker.rng.borrow_mut());
         tracing::debug!(service = %self.cluster.name, error = %failed.error, retry, "tried again");
         tokio::time::sleep(pause).await;

@@ -13,7 +13,7 @@ use super::{Tries, Where};
 use crate::exchange::decide::Way;
 use crate::exchange::failed::Failed;
 use crate::h1::{Connection, Scratch};
-use crate::observe::Event;
+use crate::observe::Retried;
 
 impl Tries<'_> {
     /// Whether the answer is to be forwarded; reports it either way.
@@ -66,7 +66,7 @@ impl Tries<'_> {
                 Err(failed())
             }
             Verdict::Stop(Stop::NotReplayable) => {
-                self.worker.counters.event(Event::BodyGone);
+                self.plan.cluster.shared.retried(Retried::BodyGone);
                 Ok(())
             }
             // Whoever is told so knows more than by `retry_exhausted`: that nothing was delivered, and why.

@@ -241,7 +241,6 @@ fn help(metric: &str) -> &'static str {
             "Handshakes that succeeded, and whether a session was resumed."
         }
         "weft_rejected_messages_total" => "Messages refused by the codec, and why.",
-        "weft_retries_total" => "Requests tried again, or not for want of budget.",
         "weft_ejections_total" => "Endpoints and hosts taken out of rotation and given back.",
         "weft_upstream_connections_total" => {
             "Connections to upstreams that were opened, and times one was used again."

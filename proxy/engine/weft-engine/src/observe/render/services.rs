@@ -1,7 +1,7 @@
 //! What is under way towards each service, and what bounds it. Read when somebody scrapes; nothing is counted for it.
 
 use super::super::exposition::{Exposition, Kind, escaped};
-use super::super::shared::{CHANGES, SharedCounts};
+use super::super::shared::{CHANGES, RETRIES, SharedCounts};
 
 /// So many services stand for themselves; those behind them in the order of names are summed as `overflow`.
 const MOST: usize = 1_000;
@@ -104,7 +104,7 @@ pub(super) fn write(out: &mut Exposition, services: &[ServiceGauges]) {
     write_balance(out, &labelled);
 }
 
-/// Zones, failovers, ejections: only of services for which there is something to say.
+/// Zones, failovers, retries, ejections: only of services for which there is something to say.
 fn write_balance(out: &mut Exposition, labelled: &[(String, &ServiceGauges)]) {
     out.family(
         "weft_panic",
@@ -152,6 +152,18 @@ fn write_balance(out: &mut Exposition, labelled: &[(String, &ServiceGauges)]) {
         &|one| vec![(String::new(), one.shared.failovers)],
     );
     counter(
+        "weft_retries_total",
+        "Requests and connections tried again, or not for want of budget or of what was sent.",
+        &|one| {
+            let label = |outcome| format!(",outcome=\"{outcome}\"");
+            RETRIES
+                .map(label)
+                .into_iter()
+                .zip(one.shared.retries)
+                .collect()
+        },
+    );
+    counter(
         "weft_ejections_total",
         "Instances and hosts taken out of rotation and given back, and why.",
         &|one| {
@@ -191,9 +203,14 @@ mod tests {
 
     #[test]
     fn services_beyond_the_bound_are_summed() {
+        let shared = SharedCounts {
+            retries: [2, 0, 1],
+            ..SharedCounts::default()
+        };
         let one = |n: usize| ServiceGauges {
             name: format!("shop/s{n:05}"),
             requests: 1,
+            shared,
             ..ServiceGauges::default()
         };
         let mut out = Exposition::new(Format::Prometheus);
@@ -204,5 +221,11 @@ mod tests {
             .filter(|line| line.starts_with("weft_requests_active{"));
         assert_eq!(active.count(), MOST + 1);
         assert!(text.contains("weft_requests_active{destination=\"overflow\"} 7\n"));
+        let tried = "weft_retries_total{destination=\"overflow\",outcome=\"tried\"} 14\n";
+        assert!(text.contains(tried), "{text}");
+        let retries = text
+            .lines()
+            .filter(|line| line.starts_with("weft_retries_total{"));
+        assert_eq!(retries.count(), 2 * (MOST + 1));
     }
 }
