@@ -99,3 +99,22 @@ def test_a_refused_websocket_is_an_answer_like_any_other(mesh: Mesh) -> None:
     mesh.api.script = answering(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno", then_close=False)
     for door in (mesh.outbound(), mesh.gateway(), mesh.inbound()):
         assert [response.status for response in ask(door, upgrade + get())] == [403, 403]
+
+
+@pytest.mark.parametrize(
+    "first", [get("/bad"), get("/bad", method="PUT", body=b"x" * 10)], ids=["without", "with a body"]
+)
+def test_a_failure_leaves_the_request_behind_it_as_it_is(mesh: Mesh, first: bytes) -> None:
+    def script(talk: Talk) -> None:
+        while (request := talk.request()) is not None:
+            talk.send(b"HTTP/1.1 600 Bad\r\ncontent-length: 0\r\n\r\n" if request.target == b"/bad" else OK)
+
+    mesh.api.script = script
+    inside = get("/inside")
+    with connected(mesh.outbound()) as wire:
+        wire.send(first + get("/next", method="POST", body=inside) + get("/last"))
+        assert [response.status for response in wire.until(3)] == [502, 200, 200]
+    targets = [request.target for request in mesh.api.requests]
+    assert targets[-2:] == [b"/next", b"/last"]
+    assert set(targets[:-2]) == {b"/bad"}
+    assert mesh.api.requests[-2].body == inside

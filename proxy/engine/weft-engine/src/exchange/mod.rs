@@ -282,7 +282,7 @@ async fn refuse_unread(
     said: &Answer,
 ) -> End {
     if let Wire::H1(plain) = &mut connection.wire {
-        while !plain.decoder.is_body_done() {
+        while !is_read(plain) {
             let unread = plain.input.unread();
             let (taken, step) = plain.decoder.feed(unread, &mut scratch.request);
             plain.input.consume(taken);
@@ -292,6 +292,11 @@ async fn refuse_unread(
         }
     }
     answer(connection, worker, scratch, said).await
+}
+
+/// Whether nothing of a request is left in its connection: only its end, or not even that.
+fn is_read(plain: &Plain) -> bool {
+    plain.decoder.is_body_done() || plain.decoder.is_idle()
 }
 
 /// Answers a request whose body, if it has one, is not read: then the connection ends.
@@ -315,7 +320,7 @@ async fn say(
     let Wire::H1(plain) = &connection.wire else {
         return tell(connection, scratch, said).await;
     };
-    let unread = scratch.request.framing() != Framing::None && !plain.decoder.is_body_done();
+    let unread = scratch.request.framing() != Framing::None && !is_read(plain);
     let bad = said.reason == Some(Reason::BadRequest);
     let then = then(connection, worker, scratch, unread || bad);
     scratch.down.clear();
@@ -329,8 +334,10 @@ async fn say(
     } else {
         Fate::Reuse
     };
+    // Whoever sent it on may have taken its end already: what comes then is the next request's.
     if fate == Fate::Reuse
         && let Wire::H1(plain) = &mut connection.wire
+        && plain.decoder.is_body_done()
     {
         // Nothing but the end of the message is left in the decoder.
         let (taken, step) = plain
