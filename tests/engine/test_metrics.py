@@ -201,8 +201,9 @@ def test_ten_thousand_series_are_the_most_and_are_scraped_in_a_second(four: Mesh
         for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "OTHER"):
             _all_codes(door, method)
     until = time.monotonic() + WITHIN
-    while not any(one.labels["route"] == "overflow" for one in families(four.engine)["weft_requests"].samples):
+    while 'route="overflow"' not in scrape(four.engine)[1]:
         assert time.monotonic() < until
+        time.sleep(0.01)
     began = time.monotonic()
     text = scrape(four.engine, OPENMETRICS)[1]
     took = time.monotonic() - began
@@ -214,7 +215,7 @@ def test_ten_thousand_series_are_the_most_and_are_scraped_in_a_second(four: Mesh
 
 def _all_codes(door: Door, method: str) -> None:
     with connected(door) as wire:
-        for first in range(200, 1000, ROUND):
+        for first in range(200, 600, ROUND):
             codes = range(first, first + ROUND)
             wire.send(b"".join(get(f"/{code}", method=method) for code in codes))
             wire.until(ROUND, *[method.encode()] * ROUND)
