@@ -126,7 +126,10 @@ def epoch_ms(text: str) -> int:
         moment = datetime.fromisoformat(text.upper().replace(" ", "T"))
     except ValueError as error:
         raise InvalidMoment(f"{text!r} is no moment: {error}") from error
-    return int(moment.timestamp() * 1_000)
+    since = int(moment.timestamp() * 1_000)
+    if since < 0:
+        raise InvalidMoment(f"{text!r} is before 1970")
+    return since
 
 
 def format_moment(milliseconds_since_epoch: int) -> str:

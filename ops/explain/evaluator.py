@@ -14,7 +14,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ops.explain.world import World
+from ops.explain.world import Plain, World
+
+NOBODY = ""
+"""No listener is called so."""
 
 
 class EvaluatorError(Exception):
@@ -150,19 +153,39 @@ class Evaluator:
     def ask(self, world: World, question: Question) -> Answer:
         """What would happen there; raises `EvaluatorError`."""
         if world is not self._world:
-            self._say({"sections": dict(world.snapshot)})
+            refused = self.refusal(world.snapshot)
+            if refused is not None:
+                raise EvaluatorError(f"the engine does not take this snapshot: {refused}")
             self._world = world
         self._say({name: value for name, value in _QUESTION.dump_python(question).items() if value is not None})
+        said = self._hear()
+        if "error" in said:
+            raise EvaluatorError(f"the engine does not evaluate this: {said['error']}")
+        try:
+            return _ANSWER.validate_python(said)
+        except ValidationError as error:
+            raise EvaluatorError(f"the engine's answer makes no sense here: {error}") from error
+
+    def refusal(self, snapshot: Mapping[str, Plain]) -> str | None:
+        """Why an engine would not take a snapshot; None: it does, and is asked about it from now on."""
+        self._world = None
+        self._say({"sections": dict(snapshot)})
+        # A good one is answered with nothing; this with an error, in any case.
+        self._say({"listener": NOBODY})
+        said = str(self._hear()["error"])
+        if said.startswith(f'listener "{NOBODY}"'):
+            return None
+        self._hear()
+        return said
+
+    def _hear(self) -> dict[str, object]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         try:
             said = json.loads(line)
-            if "error" in said:
-                self._world = None
-                raise EvaluatorError(f"the engine does not evaluate this: {said['error']}")
-            return _ANSWER.validate_python(said)
-        except (ValueError, ValidationError) as error:
-            raise EvaluatorError(f"the engine's answer makes no sense here: {error}") from error
+        except ValueError as error:
+            raise EvaluatorError(f"the evaluator says {line[:200]!r}, which makes no sense here") from error
+        return dict(said)
 
     def _say(self, line: Mapping[str, object]) -> None:
         assert self._process.stdin is not None

@@ -32,30 +32,32 @@ from registry.names import InvalidName, check_name
 T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
-_HOST_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_TOKEN = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,256}")
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,19}")
+_HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
-_PATH = re.compile(r"/[!-\"$->@-~]*")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e]{0,8192}")
+_PATH = re.compile(r"/[!-\"$->@-~]{0,7999}")
 _ENGINES_OWN = frozenset(
     [
-        "host",
         "connection",
         "content-length",
-        "transfer-encoding",
+        "expect",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
         "te",
         "trailer",
+        "transfer-encoding",
         "upgrade",
-        "keep-alive",
-        "proxy-connection",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
-        "forwarded",
         "via",
     ]
 )
+_ENGINES_OWN_PREFIXES = ("x-forwarded-", "x-weft-")
 
 
 def fault(name: str, message: str) -> PydanticCustomError:
@@ -171,13 +173,14 @@ def _not_yet(value: object) -> None:
 def header_name(text: str) -> str:
     """A field's name in lower case."""
     if _TOKEN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no name of a header")
+        why = ": engines drop fields with a '_', since others take it for a '-'" if "_" in text else ""
+        raise ValueError(f"{text!r} is no name of a header{why}")
     return text.lower()
 
 
 def _edited_header(text: str) -> str:
     name = header_name(text)
-    if name in _ENGINES_OWN or name.startswith("x-weft-"):
+    if name in _ENGINES_OWN or name.startswith(_ENGINES_OWN_PREFIXES):
         instead = "use rewrite: {host: …}" if name == "host" else "engines set or strip it themselves"
         raise fault("reserved_header", f"{text!r} cannot be edited: {instead}")
     return name
@@ -185,13 +188,13 @@ def _edited_header(text: str) -> str:
 
 def _header_value(text: str) -> str:
     if _FIELD_VALUE.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no value of a header: it must be one line without control characters")
+        raise ValueError(f"{text!r} is no value of a header: it must be one line of visible ASCII, at most 8,192 bytes")
     return text.strip(" \t")
 
 
 def _method(text: str) -> str:
     if _METHOD.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no method: write it in upper case, as in GET")
+        raise ValueError(f"{text!r} is no method: write it in upper case, as in GET, and with 20 letters at most")
     return text
 
 
@@ -203,12 +206,16 @@ def _host(text: str) -> str:
 
 
 def _rewritten_host(text: str) -> str:
-    if re.fullmatch(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]{{1,5}})?", text.lower()) is None:
+    host, colon, port = text.lower().partition(":")
+    good_port = not colon or (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65_535)
+    if not good_port or host.startswith("*") or _HOST.fullmatch(host) is None or len(host) > 253:
         raise ValueError(f"{text!r} is no host: write example.com or example.com:8080")
     return text.lower()
 
 
 def _network(text: str) -> str:
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone, which is another network on every host: leave it out")
     return str(ipaddress.ip_network(text))
 
 

@@ -113,6 +113,12 @@ class RespondSpec(Spec):
     code: Annotated[int, Field(strict=True, ge=200, le=599)]
     body: Annotated[Text, Field(max_length=65_536)] = ""
 
+    @model_validator(mode="after")
+    def _a_body_where_there_may_be_one(self) -> RespondSpec:
+        if self.body and self.code in (204, 205, 304):
+            raise fault("exclusive_fields", f"an answer with {self.code} has no body: leave it out")
+        return self
+
 
 class RuleSpec(Spec):
     """A match and what then: forward (nothing said), redirect or respond."""
