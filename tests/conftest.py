@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.etcd import etcd, etcd_config
 
 __all__ = ["etcd", "etcd_config"]
+
+settings.register_profile("weft", deadline=None)  # a slow machine is no failure
+settings.load_profile("weft")
 
 
 @pytest.fixture(scope="session")
