@@ -49,7 +49,7 @@ def apply(place: Place, names: tuple[str, ...], namespace: str | None) -> None:
     try:
         _tell(wait_for(write()))
     except InvalidDocuments as error:
-        raise _refused(error, "nothing was written") from error
+        raise refused(error, "nothing was written") from error
 
 
 @click.command()
@@ -119,7 +119,7 @@ def _prepared(files: Sequence[File], namespace: str | None) -> list[Prepared]:
     try:
         return prepare(files, namespace=_checked(namespace))
     except InvalidDocuments as error:
-        raise _refused(error, "correct the lines above") from error
+        raise refused(error, "correct the lines above") from error
 
 
 def _checked(namespace: str | None) -> str | None:
@@ -144,7 +144,8 @@ def _tell(done: Applied) -> None:
         click.echo(f"revision {done.revision}")
 
 
-def _refused(error: InvalidDocuments, outcome: str) -> Fault:
+def refused(error: InvalidDocuments, outcome: str) -> Fault:
+    """Every reason told, and the fault that sums them up."""
     for fault in error.diagnostics:
         click.echo(str(fault), err=True)
     count = len(error.diagnostics)

@@ -73,6 +73,10 @@ def of_url(worlds: Sequence[World], url: SplitResult, *, caller: str | None) -> 
         raise NoDoorError(
             f"port {port} takes mutual TLS from other engines: name the service, and the caller with --as"
         )
+    if isinstance(listener, sections.Public) and _passes_on(world, listener):
+        raise NoDoorError(
+            f"port {port} passes TLS on as it is: no request can be seen there; name the service behind it"
+        )
     own = f"{GATEWAY}{listener.gateway}" if isinstance(listener, sections.Public) else listener.caller
     if caller is not None and caller != own:
         raise UnknownCallerError(f"whoever calls at port {port} calls as {own}: leave --as out, or name the service")
@@ -126,6 +130,12 @@ def caller_of(text: str, *, namespace: str) -> str:
     if text.endswith("*"):
         raise InvalidName(f"{text!r} is nobody: name one caller, such as web, shop/web or gateway:edge")
     return str(ServiceName.parse(text, namespace=namespace))
+
+
+def _passes_on(world: World, listener: sections.Public) -> bool:
+    gateway = world.gateway(listener.gateway)
+    found = gateway.listeners.get(listener.listener) if gateway else None
+    return found is not None and found.protocol == "tls"
 
 
 def _knowing(worlds: Sequence[World], service: str) -> World:

@@ -39,6 +39,7 @@ class Question:
     service: str | None = None
     instance: str | None = None
     lost: int = 100
+    trace: bool = True
 
 
 @dataclass(frozen=True, slots=True)

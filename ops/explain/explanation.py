@@ -67,6 +67,7 @@ class Explanation:
     detail: str
     caller: str
     service: str
+    protocol: str
     method: str
     target: str
     host: str
@@ -109,6 +110,7 @@ def explain(ask: Ask, door: Door, request: Request, *, known: Provenance | None 
         detail=detail,
         caller=first.source or door.caller,
         service=first.trace.service or first.destination or first.to,
+        protocol=_protocol(door.world, first.trace.service or first.to),
         method=request.method,
         target=request.target,
         host=door.host,
@@ -150,6 +152,7 @@ def _called_at_once(ask: Ask, door: Door, request: Request, known: Provenance | 
         detail=detail,
         caller=door.caller,
         service=service,
+        protocol=_protocol(world, service),
         method=request.method,
         target=request.target,
         host=door.host,
@@ -258,13 +261,18 @@ def _notes(shares: list[Share], goes: Share | None) -> Iterable[str]:
             yield f"{one.percent:g}% go to {one.service}, which refuses: {one.refused}"
         if not one.candidates and len(shares) > 1:
             yield f"nobody takes the {one.percent:g}% of {_labelled(one)}: they go to the other targets"
-    ejected = sum(seen.state == "ejected" for one in shares for seen in one.candidates)
+    ejected = sorted({seen.instance for one in shares for seen in one.candidates if seen.state == "ejected"})
     if ejected:
-        yield f"{ejected} of the endpoints are ejected for what they did, and get only probes until they answer well"
+        yield f"ejected, and asked only to see whether they answer again: {', '.join(ejected)}"
 
 
 def _labelled(share: Share) -> str:
     return " ".join([share.service, *(f"{label}={value}" for label, value in share.labels.items())])
+
+
+def _protocol(world: World, service: str) -> str:
+    rules = world.service(service)
+    return rules.protocol if rules else "http"
 
 
 def _route(door: Door, first: Answer) -> compiled.Route | None:

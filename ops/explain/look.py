@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.cli.codes import Fault
+from ops.cli.documents import refused
 from ops.cli.tap import engines
 from ops.dev.state import state_directory
 from ops.explain import live
 from ops.explain.stored import PREFIXES, StoredMesh
 from ops.explain.world import World
-from policy.apply import File, Prepared, prepare
+from policy.apply import File, InvalidDocuments, Prepared, prepare
 from policy.provenance import Provenance
 from registry.store import StoreError
 
@@ -34,8 +35,8 @@ class Looked:
 
 
 async def look(place: Place, sockets: Sequence[Path], files: Sequence[File], namespace: str | None) -> Looked:
-    """What is asked about; raises `Fault`, `InvalidDocuments`, `StoreError`, `EngineAwayError`."""
-    prepared = prepare(files, namespace=namespace) if files else []
+    """What is asked about; raises `Fault`, `StoreError`, `EngineAwayError`."""
+    prepared = _prepared(files, namespace)
     if prepared or (place.etcd and not sockets):
         mesh = await _stored(place)
         tried = _with(mesh, prepared) if prepared else mesh
@@ -51,6 +52,13 @@ async def look(place: Place, sockets: Sequence[Path], files: Sequence[File], nam
         known=Provenance(mesh.documents, now=mesh.now),
         notes=tuple(_behind(worlds, mesh)),
     )
+
+
+def _prepared(files: Sequence[File], namespace: str | None) -> list[Prepared]:
+    try:
+        return prepare(files, namespace=namespace) if files else []
+    except InvalidDocuments as error:
+        raise refused(error, "nothing can be said of them") from error
 
 
 def _behind(worlds: Iterable[World], mesh: StoredMesh) -> Iterable[str]:
@@ -71,11 +79,11 @@ async def _stored(place: Place) -> StoredMesh:
 def _with(mesh: StoredMesh, prepared: Sequence[Prepared]) -> StoredMesh:
     """The mesh as it would be; raises `Fault` where the compiler would not accept one of the documents."""
     tried, statuses = mesh.with_documents(prepared)
-    refused = [
+    wrong = [
         f"{key} would be {status.state}: {'; '.join(f'{one.message} [{one.code}]' for one in status.errors)}"
         for key, status in statuses.items()
         if status.state != "accepted"
     ]
-    if refused:
-        raise Fault("invalid_documents", "; ".join(refused))
+    if wrong:
+        raise Fault("invalid_documents", "; ".join(wrong))
     return tried

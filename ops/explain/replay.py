@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ops.explain.doors import GATEWAY, identity
 from ops.explain.evaluator import Answer, EvaluatorError, Question
@@ -262,14 +262,12 @@ class Asking:
 
     def _whole(self, world: World, listener: str, request: Recorded) -> Fate:
         """Both engines' part of it."""
-        first = self.ask(world, Question(listener, request.method, request.path, request.host or None, request.fields))
-        tried = first.trace.routes.tried if first.trace.routes else ()
-        fields = {one.rule: one.by.removeprefix("header ") for one in tried if one.by and one.by.startswith("header ")}
-        told = {name for name, _ in request.fields}
-        if first.route != request.route and fields.get(request.route, "") not in ("", *told):
-            raise UnknownFateError(
-                f"rule {request.route} looks at {fields[request.route]}: record with `weft tap --field {fields[request.route]}`"
-            )
+        question = Question(
+            listener, request.method, request.path, request.host or None, request.fields, lost=10_000, trace=False
+        )
+        first = self.ask(world, question)
+        if request.route and first.route != request.route:
+            self._must_be_known(self.ask(world, replace(question, trace=True)), request)
         if first.outcome == "refuse":
             return Fate(first.reason, 0, first.route)
         if first.outcome == "answer":
@@ -285,13 +283,30 @@ class Asking:
             instances=frozenset((one.to, endpoint.instance) for one in targets for endpoint in one.endpoints),
         )
 
+    def _must_be_known(self, traced: Answer, request: Recorded) -> None:
+        """Raises where the rule of the recording looks at a field that it does not tell."""
+        tried = traced.trace.routes.tried if traced.trace.routes else ()
+        told = {name for name, _ in request.fields}
+        for one in tried:
+            name = (one.by or "").removeprefix("header ")
+            if one.rule == request.route and name != one.by and name not in told:
+                raise UnknownFateError(f"rule {request.route} looks at {name}: record with `weft tap --field {name}`")
+
     def _called(self, world: World, request: Recorded, caller: str, service: str, path: str) -> Fate:
         try:
             id_ = identity(caller, world)
         except InvalidName as error:
             raise UnknownFateError(f"{caller or 'nobody'} is no caller whose identity is known") from error
         question = Question(
-            INBOUND, request.method, path, request.host or None, request.fields, id_, service, request.instance, lost=0
+            INBOUND,
+            request.method,
+            path,
+            request.host or None,
+            request.fields,
+            id_,
+            service,
+            request.instance,
+            trace=False,
         )
         said = self.ask(world, question)
         # Which instances are here is the moment's: Access was judged before.
@@ -326,6 +341,10 @@ class Asking:
         ruled = [port for port in ports if request.route and _leads(port[0].service(port[2]), request)]
         for world, name, _ in (*(port for port in ruled if port in leading), *ruled, *leading):
             return world, name
+        for world in self.worlds:
+            for name, listener in world.listeners():
+                if isinstance(listener, sections.Open) and listener.caller == request.source:
+                    return world, name
         raise UnknownFateError(f"{request.source or 'nobody'} has no port for {request.destination or 'that'} here")
 
     def _knowing(self, service: str) -> World:

@@ -23,7 +23,7 @@ def lines(found: Explanation, *, wide: bool = False) -> Iterable[str]:
     yield _decision(found)
     at = f"{found.listener} ({found.address})" if found.address else found.listener
     yield from _part("at", [f"{at}, {found.source}; policy {found.policy}, registry {found.registry}"])
-    if found.listener != CALLED and (found.to or found.tried):
+    if found.listener != CALLED and found.protocol != "tcp" and (found.to or found.tried):
         yield from _part("route", _route(found, most))
     yield from _part("limits", [f"{one}, at the gateway" for one in found.limits])
     sent = [found.sent_target, f"host {found.sent_host}" if found.sent_host else ""]
@@ -37,7 +37,9 @@ def lines(found: Explanation, *, wide: bool = False) -> Iterable[str]:
             yield from _part("limits", share.limits)
             yield from _part("faults", share.faults)
     by_default = any(share.access is not None and share.access.by == BY_DEFAULT for share in found.to)
-    settings = [one for one in found.settings if wide or (one.told and (one.name != "access" or by_default))]
+    unsaid = {"access"} if not by_default else set[str]()
+    unsaid |= {"timeout"} if found.protocol == "tcp" else set()
+    settings = [one for one in found.settings if wide or (one.told and one.name not in unsaid)]
     width = max((len(one.name) for one in settings), default=0)
     yield from _part("values", [_setting(one, width) for one in settings])
     yield from _part("note", found.notes)
@@ -45,6 +47,8 @@ def lines(found: Explanation, *, wide: bool = False) -> Iterable[str]:
 
 def _decision(found: Explanation) -> str:
     what = f"{found.method} {found.target}" + (f" of host {found.host}" if found.caller.startswith("gateway:") else "")
+    if found.protocol == "tcp":
+        what = "a connection"
     way = f"{found.caller or 'nobody'} to {found.service or 'nobody'}"
     match found.outcome:
         case "forward":

@@ -15,7 +15,7 @@ from registry.names import ServiceName
 from registry.records import encode_host, encode_instance
 from registry.store import Item, Listing, Revision
 
-API, WEB, CRON = (ServiceName("shop", name) for name in ("api", "web", "cron"))
+API, WEB, CRON, DB = (ServiceName("shop", name) for name in ("api", "web", "cron", "db"))
 NOW = 1_900_000_000.0
 DOCUMENTS = {
     "shop/route/split": """{service: api, rules: [
@@ -26,7 +26,7 @@ DOCUMENTS = {
     "shop/traffic/api": "{service: api, timeout: 4s}",
     "shop/access/api": "{service: api, rules: [{name: web, allow: {from: [web, 'gateway:edge'], methods: [GET]}}]}",
     "shop/limit/api": "{service: api, rules: [{name: all, by: caller, rate: 50/s}]}",
-    "mesh/gateway/edge": "{listeners: [{name: http, port: 8080, protocol: http}]}",
+    "mesh/gateway/edge": "{listeners: [{name: http, port: 8080, protocol: http}, {name: db, port: 5433, protocol: tls}]}",
     "shop/route/edge": "{gateway: edge, hosts: [shop.test], rules: [{name: all, to: [api]}]}",
 }
 
@@ -36,9 +36,17 @@ def document(key: str, spec: str) -> bytes:
     return f"apiVersion: weft/v1\nkind: {key.split('/')[1].capitalize()}\nspec: {spec}\n".encode()
 
 
-def instance(service: ServiceName, name: str, host: str, *, version: str = "v1", state: State = State.UP) -> Item:
+def instance(
+    service: ServiceName,
+    name: str,
+    host: str,
+    *,
+    version: str = "v1",
+    state: State = State.UP,
+    protocol: Protocol = Protocol.HTTP,
+) -> Item:
     """As its host registers it."""
-    made = Instance(service, name, host, f"10.0.0.{host[-1]}:7502", 8080, Protocol.HTTP, state, version=version)
+    made = Instance(service, name, host, f"10.0.0.{host[-1]}:7502", 8080, protocol, state, version=version)
     return _item(keys.instance(service, name), encode_instance(made))
 
 
@@ -50,7 +58,7 @@ def stored(documents: dict[str, str] | None = None, *, instances: Iterable[Item]
         instance(API, "api-2", "vm-2", version="v2"),
         instance(API, "api-3", "vm-2", state=State.DOWN),
         instance(WEB, "web-1", "vm-1"),
-        instance(CRON, "cron-1", "vm-1"),
+        instance(CRON, "cron-1", "vm-1"), instance(DB, "db-1", "vm-2", protocol=Protocol.TCP),
     )  # fmt: skip
     hosts = [
         _item(keys.host(name), encode_host(Host(name, "boot", (f"10.0.0.{name[-1]}",), "", {}, "owner")))

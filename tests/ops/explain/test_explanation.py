@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,9 +18,10 @@ from ops.explain.values import ROWS
 from policy import compiled
 from policy.apply import Prepared
 from policy.provenance import Provenance, leaves
+from proxy import sections
 from registry.keys import DocumentKey
 from registry.names import ServiceName
-from tests.ops.explain.mesh import API, CRON, WEB, document, stored
+from tests.ops.explain.mesh import API, CRON, DB, WEB, document, stored
 from tests.support.engine import engine_binary
 
 
@@ -112,6 +114,41 @@ def test_a_url_means_the_listener_on_its_port(evaluator: Evaluator) -> None:
     assert asked(evaluator, other).reason == "no_route"
     with pytest.raises(NoDoorError, match=r"0\.0\.0\.0:8080 \(gateway:edge, http\)"):
         doors.of_url([edge], urlsplit("http://shop.test/"), caller=None)
+
+
+def test_where_tls_is_passed_on_there_is_no_request_to_explain() -> None:
+    edge = stored().gateway("edge")
+    assert edge is not None
+    with pytest.raises(NoDoorError, match="passes TLS on"):
+        doors.of_url([edge], urlsplit("https://db.test:5433/"), caller=None)
+
+
+def test_on_the_open_port_the_host_names_the_service(evaluator: Evaluator) -> None:
+    world = stored().host([(WEB, API)])
+    listener = compiled.to_plain(sections.Open("127.0.0.1:7501", "shop/web"))
+    world = replace(world, snapshot={**world.snapshot, "listener/open": listener})
+    door = doors.of_url([world], urlsplit("http://127.0.0.1:7501/old/x"), caller=None)
+    (named, rest) = doors.with_default([("Host", "api.weft"), ("x-a", "1")], door)
+    assert rest == (("x-a", "1"),)
+    found = asked(evaluator, named, Request("GET", "/old/x"))
+    assert (found.outcome, found.service, found.route) == ("answer", "shop/api", "split/old")
+    assert asked(evaluator, door).reason == "no_route"
+
+
+def test_a_service_of_bytes_gets_connections(evaluator: Evaluator) -> None:
+    closed = stored({**_documents(), "shop/access/db": "{service: db, rules: [{allow: {from: [cron]}}]}"})
+    found = asked(evaluator, at_service(closed, WEB, DB), mesh=closed)
+    assert (found.outcome, found.reason) == ("refuse", "denied")
+    assert next(iter(lines(found))).startswith("refused 403 denied: a connection, shop/web to shop/db")
+    assert asked(evaluator, at_service(closed, CRON, DB), mesh=closed).outcome == "forward"
+
+
+def test_who_is_ejected_is_told(evaluator: Evaluator) -> None:
+    door = at_service(stored(), WEB)
+    world = replace(door.world, ejected=frozenset({("shop/api", "vm-1", "api-1")}))
+    found = asked(evaluator, replace(door, world=world))
+    assert [(one.instance, one.state) for one in found.to[0].candidates] == [("api-1", "ejected"), ("api-2", "up")]
+    assert any("ejected, and asked only to see whether they answer again: api-1" in line for line in lines(found))
 
 
 def test_a_caller_of_elsewhere_is_judged_by_the_called_side_alone(evaluator: Evaluator) -> None:

@@ -50,6 +50,9 @@ pub(super) struct Question {
     /// How many rules that did not match the trace tells.
     #[serde(default = "many")]
     pub(super) lost: usize,
+    /// Whether there is to be a trace: looking at every rule costs more than deciding.
+    #[serde(default = "yes")]
+    pub(super) trace: bool,
 }
 
 // === impl Line ===
@@ -100,6 +103,10 @@ fn get() -> String {
 
 fn root() -> String {
     "/".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn many() -> usize {

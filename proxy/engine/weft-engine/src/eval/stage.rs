@@ -96,7 +96,9 @@ impl Stage {
             service: &peer.service,
             instance: &peer.instance,
         });
-        let trace = Trace::of(world, &place, asker, &head, question.lost);
+        let trace = question
+            .trace
+            .then(|| Trace::of(world, &place, asker, &head, question.lost));
         let counters = Counters::default();
         let ask = Ask {
             address,
@@ -108,7 +110,9 @@ impl Stage {
         };
         let decision = decide(&ask, &mut head);
         let mut said = answer::decided(&decision, &head, world);
-        said["trace"] = trace.into_json();
+        if let Some(trace) = trace {
+            said["trace"] = trace.into_json();
+        }
         Ok(said)
     }
 

@@ -113,6 +113,19 @@ fn a_rule_that_holds_leads_to_its_instances_and_the_losers_say_why() {
 }
 
 #[test]
+fn a_decision_alone_is_the_same_without_its_trace() {
+    let question = |trace: bool| json!({"listener": "web.api", "target": "/old/1", "host": "api", "trace": trace});
+    let mut with = ask(question(true));
+    assert!(
+        with.as_object_mut()
+            .expect("an object")
+            .remove("trace")
+            .is_some()
+    );
+    assert_eq!(ask(question(false)), with);
+}
+
+#[test]
 fn where_no_rule_holds_the_service_itself_is_asked() {
     let answer = ask(json!({"listener": "web.api", "target": "/v2", "host": "api"}));
     assert_eq!(answer["outcome"], "forward", "{answer}");
