@@ -10,7 +10,6 @@ is left out.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +20,7 @@ from proxy import sections
 from proxy.kept import Kept
 from registry.model import Endpoint, Instance, Presence, Protocol, State
 from registry.names import InvalidName, ServiceName
+from registry.records import is_address
 
 Snapshot = Mapping[str, bytes]
 
@@ -316,9 +316,4 @@ def _state(state: State) -> Literal["up", "drain", "down"]:
 
 def _usable(endpoint: Endpoint) -> bool:
     """Whether an engine can connect there; a hint of another's making may hold anything, and must spoil nothing else."""
-    address, colon, port = endpoint.address.rpartition(":")
-    try:
-        ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return False
-    return bool(colon) and port.isdecimal() and endpoint.presence is not Presence.GONE
+    return is_address(endpoint.address) and endpoint.presence is not Presence.GONE

@@ -30,6 +30,18 @@ class InvalidRecord(ValueError):
     code = "invalid_record"
 
 
+def is_address(text: str) -> bool:
+    """Whether this is `ip:port` as engines read it: IPv6 in brackets and without a zone, a port from 1 to 65535."""
+    host, _, port = text.rpartition(":")
+    inside = host.removeprefix("[").removesuffix("]")
+    try:
+        version = ipaddress.ip_address(inside).version
+    except ValueError:
+        return False
+    written = f"[{inside}]" if version == 6 else inside
+    return host == written and "%" not in host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
+
+
 def encode_instance(record: Instance | Tombstone) -> bytes:
     """The value of `registry/<ns>/<service>/<instance>`; service and id are in the key."""
     if isinstance(record, Tombstone):
@@ -170,13 +182,7 @@ class _Fields:
 
     def address(self, name: str) -> str:
         value = self.text(name)
-        host, colon, port = value.rpartition(":")
-        try:
-            ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-            valid = bool(colon) and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
-        except ValueError:
-            valid = False
-        if not valid:
+        if not is_address(value):
             raise self._wrong(name, "ip:port")
         return value
 

@@ -20,9 +20,12 @@ from policy import compiled
 from policy.compile import ServiceFacts, compile_documents
 from policy.selection import Stored, select
 from proxy import sections
+from proxy.snapshot import Edge, HostFacts, Rules, build
+from registry import keys
 from registry.keys import DocumentKey
-from registry.model import Protocol
+from registry.model import Endpoint, Instance, Presence, Protocol, Source, State
 from registry.names import ServiceName
+from registry.records import InvalidRecord, decode_instance, encode_instance
 from tests.support.engine import engine_binary
 
 NAMES = (
@@ -179,6 +182,56 @@ def test_every_field_takes_some_of_the_texts() -> None:
     """Or nothing was tested there."""
     states = {spec: {select([document(kind, spec, text)])[0].state for text in texts} for kind, spec, texts in FIELDS}
     assert [spec for spec, seen in states.items() if "accepted" not in seen] == []
+
+
+@pytest.mark.parametrize("address", [
+    "10.0.0.1:7502", "[::1]:7502", "[::ffff:10.0.0.1]:1", "10.0.0.1:0", "10.0.0.1:99999", "10.0.0.1:00080", "10.0.0.1:٣", "::1:7502",
+    "[10.0.0.1]:80", "[fe80::1%eth0]:80", "[fe80::1%1]:80", "fe80::1%1:80", "[::1]", "10.0.0.1", "[[::1]]:80", "[::1:80", "host:80", ":80", "",
+])  # fmt: skip
+@pytest.mark.parametrize("source", [Source.ETCD, Source.MDNS])
+def test_an_engine_takes_the_endpoints_of_a_service_whatever_address_one_of_them_has(
+    evaluator: Evaluator, address: str, source: Source
+) -> None:
+    """One that cannot be read is left out; its neighbour stays."""
+    service = ServiceName("shop", "api")
+    good = registered(service, "good", "10.0.0.9:7502")
+    if source is Source.ETCD:
+        there = decoded(registered(service, "odd", address))
+    else:
+        there = [registered(service, "odd", address)]
+    known = [as_endpoint(one, source) for one in (good, *there)]
+    facts = HostFacts("vm-1", "", "corp", "ams1", "127.0.0.1:7502")
+    edge_of = Edge(
+        "edge",
+        {},
+        sections.Gateway(routes=(compiled.Route("a/b", 0, compiled.Forward((compiled.Target(str(service)),))),)),
+    )
+    sent = plain(build(facts, (), lambda _: known, Rules(), protocols={}, edge=edge_of))
+    assert evaluator.refusal(sent) is None
+    endpoints = sent[f"endpoints/{service}"]["endpoints"]
+    assert isinstance(endpoints, list)
+    assert "good" in [one["instance"] for one in endpoints]
+
+
+def registered(service: ServiceName, name: str, address: str) -> Instance:
+    return Instance(service, name, "vm-2", address, 8080, Protocol.HTTP, State.UP)
+
+
+def decoded(instance: Instance) -> list[Instance]:
+    """What everybody reads of what a host wrote."""
+    key = keys.instance(instance.service, instance.id)
+    try:
+        record = decode_instance(key, encode_instance(instance))
+    except InvalidRecord:
+        return []
+    assert isinstance(record, Instance)
+    return [record]
+
+
+def as_endpoint(one: Instance, source: Source) -> Endpoint:
+    return Endpoint(
+        one.service, one.id, one.host, one.address, one.port, one.protocol, one.state, Presence.CONFIRMED, source
+    )
 
 
 pieces = st.sampled_from(
