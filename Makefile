@@ -15,7 +15,7 @@ TOOLS := ops/deploy/tools.sh
 ENGINE_DEBUG := $(CURDIR)/.tools/bin/weft-engine-debug
 COUNTER := $(CURDIR)/.tools/bin/weft-counts
 
-.PHONY: build demo test bench soak fuzz seeds counts counter setup engine engine-debug hello etcd h2spec fresh lock
+.PHONY: build demo test lint-python lint-rust bench soak fuzz seeds counts counter setup engine engine-debug hello etcd h2spec fresh lock
 build: setup
 
 demo: setup
@@ -23,17 +23,22 @@ demo: setup
 
 # With the debug engine alone: the release build is `make build`'s.
 test: hello .venv/.ready etcd engine-debug h2spec fresh
-	ruff check
-	ruff format --check
-	mypy
-	lint-imports
-	cd proxy/engine && cargo fmt --check
-	cd proxy/engine && cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) --no-print-directory -j2 -Otarget lint-python lint-rust
 	cd proxy/engine && cargo test --workspace --locked
 	$(MAKE) --no-print-directory counter
 	python -m tests.bench.counts check $(COUNTER)
 	WEFT_ENGINE=$(ENGINE_DEBUG) pytest -n auto --ignore tests/mesh
-	WEFT_ENGINE=$(ENGINE_DEBUG) pytest tests/mesh
+	WEFT_ENGINE=$(ENGINE_DEBUG) pytest -n 2 --dist loadfile tests/mesh
+
+lint-python:
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+lint-rust:
+	cd proxy/engine && cargo fmt --check
+	cd proxy/engine && cargo clippy --workspace --all-targets --locked -- -D warnings
 
 bench: setup
 	cd proxy/engine && cargo build --profile dist --locked && cargo build --profile dist --locked -p weft-core --example open_loop
