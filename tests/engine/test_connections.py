@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.application import OK, Talk, answering
 from tests.engine.client import ask, connected, get
-from tests.engine.mesh import GUARDED, Mesh
+from tests.engine.mesh import API, GUARDED, Mesh
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
 
@@ -118,3 +118,10 @@ def test_a_failure_leaves_the_request_behind_it_as_it_is(mesh: Mesh, first: byte
     assert targets[-2:] == [b"/next", b"/last"]
     assert set(targets[:-2]) == {b"/bad"}
     assert mesh.api.requests[-2].body == inside
+
+
+def test_nobody_to_ask_costs_no_connection_where_the_body_came_along(mesh: Mesh) -> None:
+    mesh.endpoints[API] = ()
+    mesh.publish()
+    asked = get(method="POST", body=b"x")
+    assert [response.status for response in ask(mesh.outbound(), asked + asked, b"POST", b"POST")] == [503, 503]

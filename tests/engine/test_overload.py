@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,10 @@ from tests.engine.pair import one, only
 
 AT_ONCE, WORK = 4, 0.04
 """The application does so many requests at once, each in so many seconds: 100 a second."""
+
+
+ROUNDS, STEADY = 8, 0.1
+"""Rounds that are tried, and how late a request may be asked for in one that counts."""
 
 
 def working() -> Script:
@@ -48,29 +53,42 @@ def wait_for_pending(mesh: Mesh, count: int) -> None:
     wait(lambda: mesh.metric("weft_capacity_used", *labels) == count)
 
 
-def offer(door: Door, rate: float, seconds: float) -> Counter[int]:
-    """Statuses of what was asked at that rate, whatever became of it before."""
+def offer(door: Door, rate: float, seconds: float) -> tuple[Counter[str], float]:
+    """Statuses, and reasons, of what was asked at that rate, whatever became of it before; and how late the latest was asked."""
     clients = int(rate)
-    statuses: Counter[int] = Counter()
+    statuses: Counter[str] = Counter()
     lock = threading.Lock()
+    latest = 0.0
     begin = time.monotonic() + 0.2
 
     def client(number: int) -> None:
+        nonlocal latest
         with connected(door) as wire:
             for turn in range(int(seconds)):
                 due = begin + turn + number / rate
                 time.sleep(max(0.0, due - time.monotonic()))
+                late = time.monotonic() - due
                 wire.send(get(method="POST", body=b"x"))
-                status = wire.until(1)[0].status
+                response = wire.until(1)[0]
                 with lock:
-                    statuses[status] += 1
+                    statuses[f"{response.status} {response.reason}".strip()] += 1
+                    latest = max(latest, late)
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return statuses
+    return statuses, latest
+
+
+def offer_steadily(door: Door, rate: float, seconds: float) -> Counter[str]:
+    """The same, once the machine let it be asked at that rate: a burst after a stall is more than is meant."""
+    for _ in range(ROUNDS):
+        statuses, late = offer(door, rate, seconds)
+        if late < STEADY:
+            return statuses
+    pytest.fail(f"in {ROUNDS} rounds the machine stalled for {STEADY} s each time: it measures nothing")
 
 
 @pytest.mark.skipif(
@@ -80,18 +98,20 @@ def offer(door: Door, rate: float, seconds: float) -> Counter[int]:
 def test_at_twice_the_load_as_much_is_done_as_at_its_best(pair: Mesh, where: str) -> None:
     only(pair)
     capacity = Capacity(requests=2 * AT_ONCE)
-    bounded = Service(traffic=Traffic(timeout_ms=1_000, capacity=capacity, retry=Retry(max=1)))
-    pair.services[API] = bounded if where == "caller" else Service(traffic=Traffic(timeout_ms=1_000))
+    # A process that the machine stops for longer than these is told as 504, or as 502 where it was the second try.
+    patient = Traffic(timeout_ms=20_000, connect_timeout_ms=10_000, retry=Retry(max=1))
+    bounded = Service(traffic=replace(patient, capacity=capacity))
+    pair.services[API] = bounded if where == "caller" else Service(traffic=patient)
     pair.publish()
     if where == "called":
         snapshot = pair.snapshot(1)
         pair.services[API] = bounded
         pair.hosts[1].writer.apply({**snapshot, "service/default/api": bounded})
     pair.applications["api-2"].script = working()
-    best = offer(pair.outbound(), 100, 2)[200]
-    statuses = offer(pair.outbound(), 200, 2)
-    assert statuses.keys() <= {200, 503}, statuses
-    assert statuses[200] >= 0.9 * best, (statuses, best)
+    best = offer_steadily(pair.outbound(), 100, 2)
+    statuses = offer_steadily(pair.outbound(), 200, 2)
+    assert statuses.keys() <= {"200", "503 overloaded"}, (statuses, best)
+    assert statuses["200"] >= 0.9 * best["200"], (statuses, best)
     assert pair.metric("weft_ejections_total") == 0
     assert one(pair.outbound(), get()).status == 200
 

@@ -20,7 +20,7 @@ use self::prepare::prepare_request;
 use super::attempt::Upload;
 use super::decide::{Forward, Way};
 use super::failed::Failed;
-use super::{End, answer, deadline, refuse_unread};
+use super::{End, deadline, refuse_unread};
 use crate::h1::{Answer, Connection, Scratch};
 use crate::observe::Retried;
 use crate::relay::Relay;
@@ -252,7 +252,7 @@ impl Tries<'_> {
         let error = if late { self.too_late() } else { error };
         tracing::debug!(service = %self.plan.cluster.name, %error, "a request failed");
         scratch.trail.detail.clone_from(&error.detail);
-        answer(connection, self.worker, scratch, &Answer::from(&error)).await
+        refuse_unread(connection, self.worker, scratch, &Answer::from(&error)).await
     }
 
     /// Whether it was the time of all tries together that ended the last one.
