@@ -86,8 +86,9 @@ def _sent(what: bytes) -> bytes:
     return record(message(what))
 
 
-def spoiled() -> Iterator[Case]:
-    """Everything that must lead nowhere."""
+def spoiled(good: bytes | None = None) -> Iterator[Case]:
+    """Everything that must lead nowhere, some of it around a good hello: a real one, if none is given."""
+    good = good or hello()
     named = server_name(NAME.encode())
     for name, data in {
         "http": b"GET / HTTP/1.1\r\nhost: db.example.com\r\n\r\n",
@@ -97,20 +98,20 @@ def spoiled() -> Iterator[Case]:
         "postgres": b"\0\0\0\x08\x04\xd2\x16\x2f",
         "mysql": b"\x4a\0\0\0\x0a8.0.36\0",
         "ssl 2": b"\x80\x2e\x01\x03\x01\0\x15\0\0\0\x10" + bytes(37),
-        "proxy v1": b"PROXY TCP4 203.0.113.9 10.0.0.1 51234 443\r\n" + hello(),
-        "proxy v2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + hello(),
+        "proxy v1": b"PROXY TCP4 203.0.113.9 10.0.0.1 51234 443\r\n" + good,
+        "proxy v2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + good,
         "zeros": bytes(64),
         "an alert": record(b"\x02\x28", kind=21),
-        "early data first": record(b"data", kind=23) + hello(),
-        "a change of cipher first": record(b"\1", kind=20) + hello(),
-        "a newline first": b"\n" + hello(),
-        "version 2 of records": b"\x16\x02\x00" + hello()[3:],
-        "version 4 of records": b"\x16\x04\x00" + hello()[3:],
+        "early data first": record(b"data", kind=23) + good,
+        "a change of cipher first": record(b"\1", kind=20) + good,
+        "a newline first": b"\n" + good,
+        "version 2 of records": b"\x16\x02\x00" + good[3:],
+        "version 4 of records": b"\x16\x04\x00" + good[3:],
     }.items():
         yield Case(name, data, "tls_required", None)
     whole = message(body(named))
     for name, data in {
-        "an empty record": record(b"") + hello(),
+        "an empty record": record(b"") + good,
         "a record too long": b"\x16\x03\x01\x40\x01" + bytes(100),
         "a record of 64 KiB": b"\x16\x03\x01\xff\xff" + bytes(100),
         "an empty record within": record(whole[:20]) + record(b"") + record(whole[20:]),

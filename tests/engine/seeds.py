@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgpack
 
-from tests.engine import corpus, test_paths, test_responses
+from tests.engine import announcements, corpus, hellos, test_paths, test_responses
 from tests.support import http2
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -193,6 +193,56 @@ def certificates() -> Iterator[bytes]:
     yield b"\0\x30\x82\1\0\x30\x81\xa0\3\2\1\2\2\1\1"
 
 
+def any_hellos() -> Iterator[bytes]:
+    """Hellos as they are, whole and in small records, some of them cut; and what hellos are made of."""
+    share = (36).to_bytes(2) + b"\0\x1d\0\x20" + bytes(range(32))
+    further = (
+        hellos.extension(10, b"\0\2\0\x1d"),
+        hellos.extension(13, b"\0\4\4\3\x08\4"),
+        hellos.extension(16, b"\0\x0c\x02h2\x08http/1.1"),
+        hellos.extension(43, b"\2\3\4"),
+        hellos.extension(51, share),
+    )
+    named = hellos.server_name(b"Db.Example.com")
+    whole = hellos.message(hellos.body(named, *further))
+    good = hellos.record(whole)
+    yield b"\0" + good
+    yield b"\3\5\6\x2b" + good
+    yield b"\2\1\xff" + hellos.records(whole, 50) + hellos.record(b"early data", kind=23)
+    yield b"\0" + hellos.record(hellos.message(hellos.body(*further, version=b"\3\1")))
+    yield b"\0" + hellos.record(hellos.message(hellos.body()[:-2]))
+    yield b"\0" + hellos.record(hellos.message(hellos.body(named, hellos.extension(41, bytes(40)))))
+    for number, case in enumerate(hellos.spoiled(good)):
+        yield (b"\2\3\x30" if number % 4 == 0 else b"\0") + case.data
+    for size in (0, 1, 3, 5):
+        # See `wire` in the check: by two bits what it is, by three in records of which size.
+        kind = size << 5
+        yield bytes([kind | 1 << 3]) + hellos.body(named, *further)
+        yield bytes([kind | 2 << 3]) + named + b"".join(further)
+        for name in (b"db.example.com", b"192.0.2.7", b"2001:db8::1.2.3.4", b"*.a", b"a..b", b"_a-b.0"):
+            yield bytes([kind | 3 << 3]) + name
+
+
+def any_announcements() -> Iterator[bytes]:
+    """Headers of the PROXY protocol with a request behind them, some of them cut; and what they are made of."""
+    for number, (header, _) in enumerate(announcements.GOOD):
+        yield (b"\2\5\x0b" if number % 2 else b"\0") + header + b"GET / HTTP/1.1\r\n"
+    yield from (b"\0" + data for data, _ in announcements.BAD)
+    for line in (
+        "TCP4 1.2.3.4 255.0.10.1 0 65535",
+        "TCP6 ::1 1:2:3:4:5:6:7:8 1 2",
+        "TCP6 1::2:1.2.3.4 :: 1 2",
+        "UNKNOWN x",
+    ):
+        yield b"\x08" + line.encode() + b"\r\n"
+    fields = b"\4\0\3xyz" + b"\xea\0\2ab"
+    for kind in (2, 3):
+        yield bytes([kind << 3]) + b"\x21\x11" + announcements.V4 + fields
+        yield bytes([kind << 3]) + b"\x21\x22" + announcements.V6 + fields
+        yield bytes([kind << 3]) + b"\x21\x31" + bytes(216)
+        yield bytes([kind << 3]) + b"\x20\xff" + fields
+
+
 if __name__ == "__main__":
     write("requests", requests())
     write("bodies", bodies())
@@ -203,4 +253,6 @@ if __name__ == "__main__":
     write("sections", sections())
     write("http2", http2_inputs())
     write("certificates", certificates())
+    write("hellos", any_hellos())
+    write("announcements", any_announcements())
     write("ids", (text.encode() for text in _IDS))

@@ -16,23 +16,15 @@ import pytest
 from policy.compiled import Traffic
 from proxy.ports import PortClaims
 from registry.names import server_name
-from tests.engine import hellos
+from tests.engine import announcements, hellos
+from tests.engine.announcements import LINE, SIGNATURE, V4, V6, v2
 from tests.engine.client import Door, Wire, get
 from tests.engine.edge import PUBLIC_NAME, Edge
 from tests.engine.mesh import GUARDED, TRUST_DOMAIN, WEB
 from tests.support.strict_http import read_responses
 
 REFUSED = "weft_proxy_headers_refused_total"
-SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-LINE = b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443\r\n"
-V4 = bytes((203, 0, 113, 9, 198, 51, 100, 1, 0xDC, 0x04, 0x01, 0xBB))
-V6 = socket.inet_pton(socket.AF_INET6, "2001:db8::9") + socket.inet_pton(socket.AF_INET6, "2001:db8::1") + V4[8:]
 Version = Literal["v1", "v2"]
-
-
-def v2(command: int, family: int, rest: bytes) -> bytes:
-    """A header of version 2."""
-    return SIGNATURE + bytes((command, family)) + len(rest).to_bytes(2) + rest
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -56,24 +48,7 @@ def seen_from(edge: Edge, *parts: bytes, port: str = "told-web") -> str:
     return request.values(b"x-forwarded-for")[0].decode()
 
 
-@pytest.mark.parametrize(
-    ("header", "address"),
-    [
-        (LINE, "203.0.113.9"),
-        (b"PROXY TCP6 2001:db8::9 2001:db8::1 56324 443\r\n", "2001:db8::9"),
-        (b"PROXY TCP6 ::ffff:203.0.113.9 ::1 56324 443\r\n", "203.0.113.9"),
-        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
-        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", "127.0.0.1"),
-        (v2(0x21, 0x11, V4), "203.0.113.9"),
-        (v2(0x21, 0x21, V6), "2001:db8::9"),
-        (v2(0x21, 0x11, V4 + b"\x04\0\x03xyz\xea\x01\x2c" + bytes(300)), "203.0.113.9"),
-        (v2(0x21, 0x11, V4 + b"\xea\x0e\x10" + bytes(3600)), "203.0.113.9"),
-        (v2(0x20, 0x00, b""), "127.0.0.1"),
-        (v2(0x20, 0x11, V4), "127.0.0.1"),
-        (v2(0x21, 0x00, b""), "127.0.0.1"),
-        (v2(0x21, 0x31, bytes(216)), "127.0.0.1"),
-    ],
-)
+@pytest.mark.parametrize(("header", "address"), announcements.GOOD)
 def test_what_a_header_says_is_whom_a_request_comes_from(edge: Edge, header: bytes, address: str) -> None:
     request = get()
     assert seen_from(edge, header + request) == address
@@ -98,36 +73,7 @@ def test_it_holds_for_every_request_of_the_connection_and_for_tls(edge: Edge) ->
     assert found == [(b"203.0.113.9", b"https")] * 3
 
 
-@pytest.mark.parametrize(
-    ("sent", "reason"),
-    [
-        (get(), "missing"),
-        (hellos.hello(), "missing"),
-        (b"PROXX TCP4 ", "missing"),
-        (b"proxy tcp4 1.2.3.4 1.2.3.4 1 2\r\n", "missing"),
-        (b"\r\n\r\n\0\r\nQUIT\r", "missing"),
-        (b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443\n", "malformed"),
-        (b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 65536\r\n", "malformed"),
-        (b"PROXY TCP4 203.0.113.09 198.51.100.1 56324 443\r\n", "malformed"),
-        (b"PROXY TCP4 2001:db8::9 2001:db8::1 56324 443\r\n", "malformed"),
-        (b"PROXY TCP4 203.0.113.9, 198.51.100.1 56324 443\r\n", "malformed"),
-        (b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443 \r\n", "malformed"),
-        (b"PROXY TCP4\r\n", "malformed"),
-        (b"PROXY UDP4 203.0.113.9 198.51.100.1 56324 443\r\n", "malformed"),
-        (b"PROXY UNKNOWN " + b"x" * 100 + b"\r\n", "too_large"),
-        (v2(0x31, 0x11, V4), "malformed"),
-        (v2(0x22, 0x11, V4), "malformed"),
-        (v2(0x21, 0x13, V4), "malformed"),
-        (v2(0x21, 0x41, V4), "malformed"),
-        (v2(0x21, 0x11, V4[:-1]), "malformed"),
-        (v2(0x21, 0x21, V6[:-1]), "malformed"),
-        (v2(0x21, 0x11, V4 + b"\x04\0"), "malformed"),
-        (v2(0x21, 0x11, V4 + b"\x04\xff\xff"), "malformed"),
-        (v2(0x21, 0x11, V4 + b"\x03\0\4\1\2\3\4"), "checksum"),
-        (v2(0x21, 0x11, V4 + bytes(4100)), "too_large"),
-        (SIGNATURE + b"\x20\0\xff\xff", "too_large"),
-    ],
-)
+@pytest.mark.parametrize(("sent", "reason"), [(get(), "missing"), (hellos.hello(), "missing"), *announcements.BAD])
 @pytest.mark.parametrize("port", ["told-web", "told-tls", "told"])
 def test_from_those_who_must_send_one_anything_else_is_refused(edge: Edge, port: str, sent: bytes, reason: str) -> None:
     before = len(edge.secret.names)

@@ -12,10 +12,19 @@ command -v c++ >/dev/null || { echo "c++ is missing, which libFuzzer is built wi
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
+manifest=proxy/engine/fuzz/Cargo.toml
+[ $# -gt 0 ] || set -- $(sed -n 's/^name = "\([a-z0-9]*\)"$/\1/p' $manifest)
+# The engine is built where a target needs its inside, and else only the pure crates.
+needs_engine=$(sed -n '/^name = /h; /^required-features = \["engine"\]/{x; s/^name = "\(.*\)"$/\1/p; }' $manifest)
+bins=
+features=
+for target in "$@"; do
+    bins="$bins --bin $target"
+    for name in $needs_engine; do [ "$name" = "$target" ] && features="--features engine"; done
+done
 # With --target, so that build scripts and macros are not instrumented. Not --locked: the lock follows what the engine depends on.
-${CARGO:-cargo} build --release --manifest-path "$PWD/proxy/engine/fuzz/Cargo.toml" --target "$host" --target-dir "$target_dir"
+${CARGO:-cargo} build --release --manifest-path "$PWD/$manifest" --target "$host" --target-dir "$target_dir" $features $bins
 
-[ $# -gt 0 ] || set -- $(sed -n 's/^name = "\([a-z0-9]*\)"$/\1/p' proxy/engine/fuzz/Cargo.toml)
 failed=0
 for target in "$@"; do
     corpus=$cache/fuzz/corpus/$target crashes=$cache/fuzz/crashes/$target

@@ -26,6 +26,14 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// The same cuts and options with a message that was made of this one.
+    pub(crate) fn around<'b>(&self, message: &'b [u8]) -> Input<'b>
+    where
+        'a: 'b,
+    {
+        Input { message, ..*self }
+    }
+
     /// The message cut where the input says: short pieces first, the rest in one.
     pub(crate) fn pieces(&self) -> Vec<&'a [u8]> {
         let mut rest = self.message;

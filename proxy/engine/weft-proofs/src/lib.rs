@@ -5,11 +5,14 @@
 //! pieces must be read the same, what is written must read as what was meant, by the codec and by a slow reader that was
 //! written apart from it, and what is let in must be something the engine can act on.
 
+mod addresses;
+pub mod announcements;
 pub mod assembled;
 pub mod bodies;
 mod chunks;
 mod forward;
 pub mod frames;
+pub mod hellos;
 pub mod ids;
 mod input;
 pub mod mutate;
@@ -39,4 +42,6 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("frames", frames::check),
     ("sections", sections::check),
     ("ids", ids::check),
+    ("hellos", hellos::check),
+    ("announcements", announcements::check),
 ];

@@ -66,6 +66,14 @@ const WORDS: &[&[u8]] = &[
     b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
     b"\xcb\x7f\xf8\0\0\0\0\0\0",
     b"\xd9\xff",
+    b"PROXY ",
+    b"TCP4 ",
+    b"UNKNOWN",
+    b"::ffff:1.2.3.4",
+    b"65535",
+    b"\x16\x03\x01",
+    b"\0\0\0\x06\0\x04\0\0\x01a",
+    b"\x03\0\x04",
 ];
 
 // === impl Mutations ===

@@ -7,7 +7,7 @@ use weft_proofs::{Check, seeds};
 use super::stage::{Stage, pair, send};
 use super::{certificates, http2};
 
-const MUTATIONS: usize = 700;
+const MUTATIONS: usize = 400;
 
 fn run(name: &str, check: Check) {
     let asked = std::env::var("WEFT_MUTATIONS").ok();

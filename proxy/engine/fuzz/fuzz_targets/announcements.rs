@@ -1,0 +1,3 @@
+#![no_main]
+
+weft_fuzz::target!(weft_proofs::announcements::check);
