@@ -52,6 +52,11 @@ class FramedApplication:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
+    @property
+    def connections(self) -> int:
+        """So many were accepted."""
+        return len(self._open)
+
     def close(self) -> None:
         """Listen no more, and drop every connection."""
         self._listener.shutdown(socket.SHUT_RDWR)

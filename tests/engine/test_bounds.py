@@ -6,13 +6,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from policy.compiled import Service
 from tests.engine.application import answering
 from tests.engine.client import Door, Wire, ask, connected, get
-from tests.engine.mesh import Mesh, running
+from tests.engine.framed import FramedApplication
+from tests.engine.mesh import API, Mesh, running
 from tests.support import http2
 from tests.support.engine import engine_binary
 from tests.support.http2 import Frame, frame
@@ -193,6 +196,38 @@ def test_a_connection_to_an_application_gets_no_older(mesh: Mesh) -> None:
             wire.send(get())
             assert wire.until(1)[0].status == 200
     assert 2 <= mesh.api.connections <= 4
+
+
+@pytest.fixture
+def framed(mesh: Mesh) -> Iterator[FramedApplication]:
+    """An application in the place of api that speaks HTTP/2."""
+    application = FramedApplication()
+    mesh.services[API] = Service(protocol="http2")
+    mesh.endpoints[API] = (replace(mesh.endpoint("api-1"), port=application.port),)
+    mesh.publish()
+    yield application
+    application.close()
+    assert application.dirty == []
+
+
+def test_a_connection_that_many_share_gets_no_older_and_loses_none_of_them(
+    mesh: Mesh, framed: FramedApplication
+) -> None:
+    opened = mesh.engine.metric("weft_upstream_connections_total", 'how="opened"')
+    with http2.connected(mesh.outbound().port) as client:
+        # Under way on the first connection until another has taken its place.
+        client.send(http2.headers(1, http2.request("/long", method="POST", content_length="4"), ended=False))
+        stream, until = 1, time.monotonic() + SLOW
+        while framed.connections < 2 and time.monotonic() < until:
+            stream += 2
+            client.send(http2.headers(stream, http2.request("/")))
+            assert client.until(http2.HEADERS, stream).payload.startswith(http2.STATUS_200)
+        assert framed.connections == 2
+        client.send(frame(http2.DATA, http2.END_STREAM, 1, b"four"))
+        assert client.until(http2.HEADERS, 1).payload.startswith(http2.STATUS_200)
+    assert [request.target for request in framed.requests] == [b"/"] * (stream // 2) + [b"/long"]
+    # Between the engines, too.
+    assert mesh.engine.metric("weft_upstream_connections_total", 'how="opened"') >= opened + 4
 
 
 def _settings(found: Frame) -> dict[int, int]:

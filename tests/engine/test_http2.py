@@ -9,6 +9,9 @@ from tests.engine.mesh import Mesh
 from tests.support import http2
 from tests.support.http2 import frame
 
+SOON = 5.0
+"""Far less than a connection may be idle."""
+
 
 def test_more_streams_than_are_allowed_are_refused_and_the_others_served(mesh: Mesh) -> None:
     with http2.connected(mesh.outbound().port) as client:
@@ -67,6 +70,35 @@ def test_connect_is_refused_and_so_is_its_extension(mesh: Mesh) -> None:
         client.send(http2.headers(5, http2.request("/")))
         assert client.until(http2.HEADERS, 5)
     assert [request.method for request in mesh.api.requests] == [b"GET"]
+
+
+GOODBYE = frame(http2.GOAWAY, payload=bytes(8))
+"""The highest stream is none of ours, and nothing was wrong."""
+
+
+def test_a_client_that_says_goaway_while_nothing_is_under_way_is_let_go_at_once(mesh: Mesh) -> None:
+    with http2.connected(mesh.outbound().port) as client:
+        client.send(http2.headers(1, http2.request("/")))
+        assert client.until(http2.HEADERS, 1)
+        while not client.until(http2.DATA, 1).flags & http2.END_STREAM:
+            pass
+        client.socket.settimeout(SOON)
+        client.send(GOODBYE)
+        # No error, and then the end.
+        assert client.until(http2.GOAWAY).payload[4:8] == bytes(4)
+        assert client.is_cut()
+
+
+def test_what_was_under_way_when_a_client_said_goaway_is_answered(mesh: Mesh) -> None:
+    with http2.connected(mesh.outbound().port) as client:
+        client.send(http2.headers(1, http2.request("/", method="POST", content_length="8"), ended=False))
+        client.send(frame(http2.DATA, 0, 1, b"half") + GOODBYE + frame(http2.PING, payload=bytes(8)))
+        client.until(http2.PING)
+        client.socket.settimeout(SOON)
+        client.send(frame(http2.DATA, http2.END_STREAM, 1, b"done"))
+        assert client.until(http2.HEADERS, 1).payload.startswith(http2.STATUS_200)
+        assert client.is_cut()
+    assert [request.body for request in mesh.api.requests] == [b"halfdone"]
 
 
 def _settings(payload: bytes) -> set[int]:

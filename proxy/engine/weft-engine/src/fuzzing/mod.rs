@@ -3,7 +3,7 @@
 
 mod application;
 pub mod http2;
-mod stage;
+pub(crate) mod stage;
 #[cfg(test)]
 mod tests;
 

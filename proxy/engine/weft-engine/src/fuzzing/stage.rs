@@ -22,16 +22,17 @@ use weft_model::Snapshot;
 use weft_model::parse::{Section, encode};
 
 use super::application::{self, Seen};
+use crate::bounds::Bounds;
 use crate::h2::{Client, serve};
 use crate::io::{Input, Stream};
 use crate::observe::{Counters, Direction};
 use crate::tls::TlsState;
 use crate::watch;
-use crate::worker::{Shared, Worker};
+use crate::worker::{Rooms, Shared, Worker};
 use crate::world::{Builder, Revisions, World};
 
 /// Everything a connection needs.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     runtime: LocalRuntime,
     worker: Rc<Worker>,
     port: SocketAddr,
@@ -49,6 +50,11 @@ const TURNS: usize = 3;
 impl Stage {
     /// A worker that serves one service, outside the mesh, with an application behind it.
     pub(super) fn new() -> Self {
+        Self::within(Bounds::default())
+    }
+
+    /// The same with other bounds.
+    pub(crate) fn within(bounds: Bounds) -> Self {
         // Sockets are looked at between any two tasks, so that what is sent in pieces is read in pieces.
         let runtime = Tokio::new_current_thread()
             .enable_all()
@@ -69,7 +75,7 @@ impl Stage {
         let worker = Rc::new_cyclic(|me| {
             Worker::new(
                 world,
-                Default::default(),
+                (Arc::new(bounds), Rooms::default()),
                 counters,
                 news,
                 &shared,
@@ -84,8 +90,13 @@ impl Stage {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
     /// Runs something on the stage; panics if it hangs.
-    pub(super) fn play<T>(&self, act: impl Future<Output = T>) -> T {
+    pub(crate) fn play<T>(&self, act: impl Future<Output = T>) -> T {
         let act = async { tokio::time::timeout(PATIENCE, act).await };
         self.runtime.block_on(act).expect("it hangs")
     }
@@ -128,7 +139,7 @@ pub(super) async fn send(to: &mut (impl AsyncWriteExt + Unpin), pieces: &[&[u8]]
 }
 
 /// Two ends of a connection, which to tokio are as good as any other.
-pub(super) fn pair() -> (TcpStream, TcpStream) {
+pub(crate) fn pair() -> (TcpStream, TcpStream) {
     let (one, other) = Socket::pair(Domain::UNIX, Type::STREAM, None).expect("two sockets");
     let of = |socket: Socket| {
         socket.set_nonblocking(true).expect("a socket");

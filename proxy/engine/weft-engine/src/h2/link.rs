@@ -30,6 +30,9 @@ use crate::observe::Event;
 use crate::tls::TlsReason;
 use crate::worker::{Life, Worker};
 
+#[cfg(test)]
+mod tests;
+
 /// A connection, alive as long as somebody holds it.
 #[derive(Debug)]
 pub(crate) struct Link {
