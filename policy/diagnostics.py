@@ -189,8 +189,8 @@ CODES = _table(
     (
         "0312",
         "failover_loop",
-        "Services fail over to each other in a circle, or one to itself.",
-        "Take one of them out of a list: the chain of failovers must end.",
+        "A service fails over to itself.",
+        "Take it out of the list. Services may fail over to each other.",
     ),
     (
         "0313",

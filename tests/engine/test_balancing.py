@@ -99,7 +99,7 @@ def spread(mesh: Mesh, count: int) -> Counter[str]:
     with ThreadPoolExecutor(WIRES) as pool:
         parts = list(pool.map(lambda _: said(mesh.outbound(), count // WIRES), range(WIRES)))
     found = [one for part in parts for one in part]
-    assert {status for status, _ in found} == {200}
+    assert {status for status, _ in found} == {200}, [one for one in found if one[0] != 200]
     return Counter(body for _, body in found)
 
 
@@ -331,6 +331,27 @@ def test_failover_goes_to_the_other_service_under_its_own_access_and_comes_back(
     more(crowd, **traffic)
     assert spread(crowd, 40).keys() == {"guarded-1"}, "with no instance at all too"
     crowd.endpoints[GUARDED] = ()
+    crowd.publish()
+    assert said(crowd.outbound(), 1)[0][0] == 503
+
+
+def test_two_services_stand_in_for_each_other(crowd: Mesh) -> None:
+    outlier = Outlier(consecutive=1, success_below=0.0, max_ejected=100.0, eject_ms=400)
+    traffic = {"outlier": outlier, "retry": Retry(max=1, backoff_base_ms=1)}
+    here, there = crowd.applications["api-2"], crowd.applications["guarded-1"]
+    there.script = says("guarded-1")
+    crowd.services[GUARDED] = Service(traffic=Traffic(**traffic, failover=(str(API),)))  # type: ignore[arg-type]
+    serve(crowd, instance(crowd, "api-2"), **traffic, failover=(str(GUARDED),))
+    assert spread(crowd, 20).keys() == {"api-2"}
+    here.die()
+    # One after another: of many that fail at once, the budget lets three be tried again.
+    assert set(said(crowd.outbound(), 20)) == {(200, "guarded-1")}
+    there.die()
+    assert {status for status, _ in said(crowd.outbound(), 20)} <= {502, 503}, "nobody is left, and that is an answer"
+    here.live()
+    here.script = says("api-2")
+    eventually(lambda: set(said(crowd.outbound(), 20)) == {(200, "api-2")}, "it does not come back")
+    crowd.endpoints[API] = crowd.endpoints[GUARDED] = ()
     crowd.publish()
     assert said(crowd.outbound(), 1)[0][0] == 503
 

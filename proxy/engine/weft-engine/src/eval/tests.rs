@@ -235,9 +235,19 @@ fn every_target_of_a_rule_is_told_and_where_requests_go_while_there_is_nobody() 
     sections["service/shop/api"]["traffic"]["failover"] = json!(["shop/web"]);
     sections["endpoints/shop/web"] = json!({"endpoints": [endpoint("web-1", "vm-3", "v1")]});
     sections["endpoints/shop/api"] = json!({"endpoints": []});
-    let answer = &answers(&[snapshot, question])[0];
+    let answer = &answers(&[snapshot.clone(), question.clone()])[0];
     assert_eq!(answer["to"], "shop/api", "{answer}");
     assert_eq!(answer["elsewhere"]["to"], "shop/web");
+
+    // They stand in for each other, and nobody of either is there.
+    let sections = &mut snapshot["sections"];
+    let back = sections["service/shop/api"].clone();
+    sections["service/shop/web"] = back;
+    sections["service/shop/web"]["traffic"]["failover"] = json!(["shop/web", "shop/api"]);
+    sections["endpoints/shop/web"] = json!({"endpoints": []});
+    let answer = &answers(&[snapshot, question])[0];
+    assert_eq!(answer["to"], "shop/api", "{answer}");
+    assert_eq!(answer["elsewhere"], Value::Null);
     assert_eq!(instances(&answer["elsewhere"]), ["web-1"]);
 }
 

@@ -128,32 +128,44 @@ impl World {
     }
 
     /// Where a service's requests go while it has nobody: the first that fits of those it fails over to, then of those that
-    /// these fail over to.
+    /// these fail over to. Each is asked once, so that services may stand in for each other; nothing is allocated.
     pub(crate) fn elsewhere(
         &self,
         cluster: &Cluster,
         fits: impl Fn(&Arc<Cluster>) -> bool,
     ) -> Option<&Arc<Cluster>> {
-        let mut asked: Vec<&Arc<str>> = cluster.traffic.failover.iter().collect();
-        let mut next = 0;
-        while let Some(name) = asked.get(next).copied() {
+        let mut known: [&str; MOST_ASKED + 1] = [""; MOST_ASKED + 1];
+        known[0] = &cluster.name;
+        let mut count = 1;
+        let mut more = &*cluster.traffic.failover;
+        let mut next = 1;
+        loop {
+            for name in more {
+                if count < known.len() && !known[..count].contains(&&**name) {
+                    known[count] = name;
+                    count += 1;
+                }
+            }
+            if next == count {
+                return None;
+            }
+            let other = self
+                .services
+                .get(known[next])
+                .map(|service| &service.cluster);
             next += 1;
-            let Some(service) = self.services.get(name) else {
+            more = &[];
+            let Some(other) = other else {
                 continue;
             };
-            let other = &service.cluster;
             // Bytes are no requests; and who is outside the mesh was called without an identity to show.
             let alike = (other.protocol == Protocol::Tcp) == (cluster.protocol == Protocol::Tcp)
                 && (other.outside || !cluster.outside);
             if alike && fits(other) {
                 return Some(other);
             }
-            let more = other.traffic.failover.iter();
-            let more: Vec<&Arc<str>> = more.filter(|name| !asked.contains(name)).collect();
-            asked.extend(more);
-            asked.truncate(MOST_ASKED);
+            more = &other.traffic.failover;
         }
-        None
     }
 
     /// The same with other identities.
