@@ -46,6 +46,7 @@ bench: setup
 	WEFT_ENGINE=$(CURDIR)/.tools/bin/weft-engine-dist WEFT_OPEN_LOOP=$(CARGO_TARGET_DIR)/dist/examples/open_loop python -m tests.bench
 
 soak: setup
+	cd proxy/engine && WEFT_SOAK=1 cargo test --release --workspace --locked
 	WEFT_SOAK=1 pytest tests/contract tests/engine tests/mesh
 
 # FUZZ_SECONDS each (60), of TARGETS (all).

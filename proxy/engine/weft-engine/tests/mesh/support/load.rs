@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 
@@ -18,6 +18,7 @@ const POST: &str = "POST /echo HTTP/1.1\r\nHost: api\r\nContent-Length: 5\r\n\r\
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
+    took: Arc<Mutex<Vec<Duration>>>,
     lost: Arc<Mutex<Vec<String>>>,
     clients: Vec<JoinHandle<()>>,
 }
@@ -27,6 +28,7 @@ impl Load {
         let mut load = Self {
             stop: Arc::default(),
             answered: Arc::default(),
+            took: Arc::default(),
             lost: Arc::default(),
             clients: Vec::new(),
         };
@@ -59,12 +61,16 @@ impl Load {
         mut once: impl FnMut(&mut Option<Client<TcpStream>>) -> Result<(), String> + Send + 'static,
     ) {
         let (stop, answered) = (Arc::clone(&self.stop), Arc::clone(&self.answered));
-        let lost = Arc::clone(&self.lost);
+        let (took, lost) = (Arc::clone(&self.took), Arc::clone(&self.lost));
         self.clients.push(spawn(move || {
             let mut kept = None;
             while !stop.load(Relaxed) {
+                let start = Instant::now();
                 match once(&mut kept) {
-                    Ok(()) => drop(answered.fetch_add(1, Relaxed)),
+                    Ok(()) => {
+                        answered.fetch_add(1, Relaxed);
+                        took.lock().expect("whole").push(start.elapsed());
+                    }
                     Err(why) => lost.lock().expect("whole").push(format!("{kind}: {why}")),
                 }
                 std::thread::sleep(Duration::from_millis(3));
@@ -106,6 +112,13 @@ impl Load {
                 .expect("a runtime")
                 .block_on(work);
         }));
+    }
+
+    /// Below which time 99 of 100 were answered since this was asked last.
+    pub(crate) fn p99(&self) -> Duration {
+        let mut took = std::mem::take(&mut *self.took.lock().expect("whole"));
+        took.sort_unstable();
+        took[took.len() * 99 / 100]
     }
 
     /// Nothing was lost; how many were answered.
