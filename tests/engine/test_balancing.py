@@ -317,8 +317,8 @@ def test_failover_goes_to_the_other_service_under_its_own_access_and_comes_back(
     serve(crowd, instance(crowd, "api-2"), **traffic)
     assert spread(crowd, 40).keys() == {"api-2"}
     crowd.applications["api-2"].die()
-    found = spread(crowd, 80)
-    assert found.keys() == {"guarded-1"}, "none fails, not even the first"
+    # One after another: of many that fail at once, the budget lets three be tried again.
+    assert set(said(crowd.outbound(), 80)) == {(200, "guarded-1")}, "none fails, not even the first"
     assert sent(crowd, "default/guarded", "200") >= 80
     assert total(crowd.engine, "weft_failovers", "weft_failovers_total", destination="default/api") >= 80
     with connected(crowd.outbound()) as wire:
