@@ -1,5 +1,7 @@
 """What the evaluator says is what the running engine does: random snapshots, random requests, at every door.
 
+Services have nobody at times, or only who drains, and stand in for each other.
+
 A request that a caller's engine forwards is asked about again at the inbound listener of the instance, as the caller that its
 certificate proves, with the target that the first answer tells. `WEFT_SOAK=1` tries thirty times as many snapshots.
 """
@@ -34,10 +36,11 @@ from policy.compiled import (
     Rule,
     Service,
     Target,
+    Traffic,
     ValueMatch,
 )
 from proxy import sections
-from registry.names import SpiffeId
+from registry.names import ServiceName, SpiffeId
 from tests.engine.client import Door, ask
 from tests.engine.mesh import API, DATACENTER, GUARDED, TRUST_DOMAIN, WEB, Mesh, running
 from tests.support.engine import engine_binary
@@ -69,6 +72,8 @@ class Evaluator:
     """`weft-engine eval`, asked one line after another."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.turned = 0
+        """How often another service stood in."""
         self._process = process
 
     def serve(self, snapshot: Mapping[str, object]) -> None:
@@ -82,6 +87,7 @@ class Evaluator:
         assert self._process.stdout is not None
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         assert "error" not in answer, (question, answer)
+        self.turned += bool(answer.get("elsewhere"))
         return answer
 
     def _write(self, line: Mapping[str, object]) -> None:
@@ -166,20 +172,32 @@ def an_access(random: Random) -> Access:
     return Access(default=random.choice(["allow", "allow", "deny"]), rules=rules)
 
 
+def a_traffic(random: Random, other: ServiceName) -> Traffic:
+    return Traffic(failover=(str(other),) if random.random() < 0.6 else ())
+
+
 def shuffle(mesh: Mesh, random: Random) -> None:
     """Another snapshot."""
     mesh.services = {
         WEB: Service(),
-        API: Service(routes=some_routes(random, hosts=False), access=an_access(random)),
-        GUARDED: Service(access=an_access(random)),
+        API: Service(
+            routes=some_routes(random, hosts=False), access=an_access(random), traffic=a_traffic(random, GUARDED)
+        ),
+        GUARDED: Service(access=an_access(random), traffic=a_traffic(random, API)),
     }
     mesh.gateway_routes = some_routes(random, hosts=True)
     labelled = [replace(mesh.endpoint(f"api-{number}"), labels={"version": f"v{number}"}) for number in (1, 2)]
     mesh.endpoints = {API: tuple(labelled), GUARDED: (mesh.endpoint("guarded-1"),)}
+    for service in (API, GUARDED):
+        if random.random() < 0.2:
+            mesh.endpoints[service] = ()
+        elif random.random() < 0.1:
+            mesh.endpoints[service] = tuple(replace(one, state="drain") for one in mesh.endpoints[service])
 
 
-def a_question(random: Random) -> dict[str, object]:
-    door = random.choice(["outbound", "outbound", "gateway", "inbound"])
+def a_question(random: Random, *, inbound: bool) -> dict[str, object]:
+    """With or without the inbound listener among the doors: nobody can ask there for an instance that does not exist."""
+    door = random.choice(["outbound", "outbound", "gateway", *(["inbound"] if inbound else [])])
     listener = {
         "outbound": sections.outbound(WEB, API),
         "gateway": sections.public("web"),
@@ -209,18 +227,19 @@ def foretold(evaluator: Evaluator, question: Mapping[str, object]) -> set[Outcom
             return {Outcome(answer["status"], answer["reason"])}
         case "answer":
             return {Outcome(answer["status"], "", answer["location"] or "", answer["body"])}
-    (*_, last) = answer["endpoints"]
     if answer["way"] == "here":
-        return {Outcome(200, "", body="ok", instance=last["instance"], target=answer["target"])}
+        (instance,) = answer["rotation"]
+        return {Outcome(200, "", body="ok", instance=instance, target=answer["target"])}
+    goes = answer["elsewhere"] or answer
     by = EDGE if answer["source"].startswith("gateway") else AS_WEB
     found = set[Outcome]()
-    for endpoint in answer["endpoints"]:
+    for instance in goes["rotation"]:
         hop = {
             **question,
             "listener": sections.INBOUND.removeprefix("listener/"),
             "caller": by,
-            "service": answer["to"],
-            "instance": endpoint["instance"],
+            "service": goes["to"],
+            "instance": instance,
             "target": answer["target"],
         }
         found |= foretold(evaluator, hop)
@@ -268,10 +287,11 @@ def test_the_engine_does_what_the_evaluator_says(two: Mesh) -> None:
             two.publish()
             evaluator.serve(two.snapshot())
             for _ in range(REQUESTS):
-                question = a_question(random)
+                question = a_question(random, inbound=bool(two.endpoints[API]))
                 expected, found = foretold(evaluator, question), done(two, question)
                 assert found in expected, f"snapshot {seed}: {json.dumps(question)}\n{found}\nforetold: {expected}"
                 seen[found.status, found.reason] = seen.get((found.status, found.reason), 0) + 1
     # What never happened was not tested.
     wanted = {(200, ""), (307, ""), (403, "denied"), (404, "no_route"), (400, "bad_request"), (503, "no_endpoint")}
     assert wanted <= seen.keys(), seen
+    assert evaluator.turned > 10

@@ -1,17 +1,35 @@
 //! A decision, as JSON.
 
 use serde_json::{Value, json};
+use weft_core::endpoint::{Member, Standing};
 use weft_core::reason::Error;
+use weft_core::time::Moment;
 use weft_http1::RequestHead;
 use weft_model::section;
 
 use crate::exchange::{Decision, Forward, Plan, Way};
+use crate::h1::Answer;
 use crate::world::{Action, Cluster, Subset, World};
 
 /// What was decided, and under which names it would be counted.
-pub(super) fn decided(decision: &Decision, head: &RequestHead, world: &World) -> Value {
+pub(super) fn decided(
+    decision: &Decision,
+    head: &RequestHead,
+    (world, now): (&World, Moment),
+) -> Value {
     let mut said = match &decision.plan {
-        Ok(Plan::Forward(forward)) => forwarded(forward, head, world),
+        Ok(Plan::Forward(forward)) => forwarded(forward, head, (world, now)),
+        Ok(Plan::Answer(Answer {
+            status,
+            reason: Some(reason),
+            body,
+            ..
+        })) => json!({
+            "outcome": "refuse",
+            "status": status,
+            "reason": reason.as_str(),
+            "detail": body.trim_end(),
+        }),
         Ok(Plan::Answer(answer)) => json!({
             "outcome": "answer",
             "status": answer.status,
@@ -36,8 +54,12 @@ pub(super) fn refused(error: &Error) -> Value {
     })
 }
 
-fn forwarded(forward: &Forward, head: &RequestHead, world: &World) -> Value {
+fn forwarded(forward: &Forward, head: &RequestHead, (world, now): (&World, Moment)) -> Value {
     let cluster = &forward.cluster;
+    let in_rotation = match &forward.way {
+        Way::Mesh { subset, .. } | Way::Outside { subset } => rotation(cluster, *subset, now),
+        Way::Here { member } => vec![instance(cluster, *member)],
+    };
     let (way, endpoints) = match &forward.way {
         Way::Mesh { subset, .. } => ("mesh", among(cluster, *subset)),
         Way::Outside { subset } => ("outside", among(cluster, *subset)),
@@ -48,8 +70,9 @@ fn forwarded(forward: &Forward, head: &RequestHead, world: &World) -> Value {
         "to": &*cluster.name,
         "way": way,
         "endpoints": endpoints,
+        "rotation": in_rotation,
         "targets": targets(forward, world),
-        "elsewhere": elsewhere(forward, world),
+        "elsewhere": elsewhere(forward, world, now),
         "target": String::from_utf8_lossy(head.target()),
         "host": forward.host,
         "timeout_ms": u64::try_from(forward.timeout.as_millis()).unwrap_or(u64::MAX),
@@ -71,14 +94,50 @@ fn targets(forward: &Forward, world: &World) -> Vec<Value> {
     targets.iter().map(told).collect()
 }
 
-/// Where requests go while the service has nobody that might get them.
-fn elsewhere(forward: &Forward, world: &World) -> Option<Value> {
+/// Where requests go while none of the service's instances is in rotation.
+fn elsewhere(forward: &Forward, world: &World, now: Moment) -> Option<Value> {
     let cluster = &forward.cluster;
-    if matches!(forward.way, Way::Here { .. }) || !cluster.has_nobody() {
+    let is_out = |cluster: &Cluster| {
+        let all = cluster.subset(Subset::ALL);
+        all.is_none_or(|all| all.stand(&cluster.members, now).nobody)
+    };
+    if matches!(forward.way, Way::Here { .. }) || !is_out(cluster) {
         return None;
     }
-    let other = world.elsewhere(cluster, |other| !other.has_nobody())?;
-    Some(json!({"to": &*other.name, "endpoints": among(other, Subset::ALL)}))
+    let other = world.elsewhere(cluster, |other| !is_out(other))?;
+    Some(json!({
+        "to": &*other.name,
+        "endpoints": among(other, Subset::ALL),
+        "rotation": rotation(other, Subset::ALL, now),
+    }))
+}
+
+/// Who may be asked now: those in rotation, or in panic all that are up; else those that drain; else anybody.
+fn rotation(cluster: &Cluster, subset: Subset, now: Moment) -> Vec<&str> {
+    let Some(candidates) = cluster.subset(subset) else {
+        return Vec::new();
+    };
+    let list = cluster.members.list();
+    let panic = candidates.stand(&cluster.members, now).panic;
+    let of = |fits: &dyn Fn(&Member) -> bool| -> Vec<&str> {
+        let places = candidates.members();
+        let those = places.filter(|place| fits(&list[*place]));
+        those.map(|place| instance(cluster, place)).collect()
+    };
+    let is = |member: &Member, state| member.endpoint.state == state;
+    let up = |member: &Member| {
+        is(member, section::EndpointState::Up)
+            && (panic || member.standing(now) == Standing::In)
+    };
+    let draining = |member: &Member| is(member, section::EndpointState::Drain);
+    [of(&up), of(&draining)]
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_else(|| of(&|_| true))
+}
+
+fn instance(cluster: &Cluster, member: usize) -> &str {
+    &cluster.members.list()[member].endpoint.instance
 }
 
 fn among(cluster: &Cluster, subset: Subset) -> Vec<Value> {

@@ -50,9 +50,22 @@ pub(super) struct Question {
     /// How many rules that did not match the trace tells.
     #[serde(default = "many")]
     pub(super) lost: usize,
+    /// What a running engine would have learned.
+    #[serde(default)]
+    pub(super) state: State,
     /// Whether there is to be a trace: looking at every rule costs more than deciding.
     #[serde(default = "yes")]
     pub(super) trace: bool,
+}
+
+/// What only a running engine knows, supposed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct State {
+    /// Instances that are ejected, as `ns/service/instance`.
+    pub(super) ejected: Vec<String>,
+    /// Limits that have nothing left for this request, by name.
+    pub(super) used_up: Vec<String>,
 }
 
 // === impl Line ===

@@ -8,16 +8,20 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::Value;
+use tokio::time::Instant;
 use weft_core::caller::{Local, SpiffeId};
+use weft_core::endpoint::{Carried, Member};
+use weft_core::time::Moment;
 use weft_http1::{Limits, RequestDecoder, RequestHead, Step};
 use weft_model::Snapshot;
 
 use super::answer;
 use super::question::Question;
 use super::trace::Trace;
-use crate::exchange::{Ask, Asker, decide, refused};
+use crate::exchange::{Ask, Asker, Restraining, decide, refused};
 use crate::observe::{Counters, Label};
 use crate::tls::TlsState;
+use crate::worker::moment;
 use crate::world::{Builder, Place, Revisions, World};
 
 /// What is asked, and what a decision is made from besides.
@@ -33,6 +37,9 @@ struct Peer {
     service: String,
     instance: String,
 }
+
+/// Instances that are taken out of rotation until an answer is given.
+struct Out<'a>(Vec<&'a Member>, Moment);
 
 // === impl Stage ===
 
@@ -74,6 +81,8 @@ impl Stage {
     /// What would happen.
     pub(super) fn ask(&self, question: &Question) -> Result<Value, String> {
         let world = &self.world;
+        let now = moment(Instant::now());
+        let _out = Out::new(world, &question.state.ejected, now)?;
         let (address, place) = self.place(&question.listener)?;
         let peer = match &*place {
             Place::Inbound => Some(self.peer(question)?),
@@ -106,10 +115,10 @@ impl Stage {
             world,
             rng: &RefCell::new(SmallRng::seed_from_u64(question.seed)),
             counters: &counters,
-            restraint: None,
+            restraint: Restraining::Supposed(&question.state.used_up),
         };
         let decision = decide(&ask, &mut head);
-        let mut said = answer::decided(&decision, &head, world);
+        let mut said = answer::decided(&decision, &head, (world, now));
         if let Some(trace) = trace {
             said["trace"] = trace.into_json();
         }
@@ -161,5 +170,46 @@ impl Stage {
                 .unwrap_or_default(),
             service,
         })
+    }
+}
+
+// === impl Out ===
+
+impl<'a> Out<'a> {
+    /// Each is `ns/service/instance`.
+    fn new(world: &'a World, names: &[String], now: Moment) -> Result<Self, String> {
+        let mut out = Self(Vec::new(), now);
+        for name in names {
+            let found = name.rsplit_once('/').and_then(|(service, instance)| {
+                let members = &world.services.get(service)?.cluster.members;
+                let mut list = members.list().iter();
+                list.find(|member| member.endpoint.instance == instance)
+            });
+            let member = found.ok_or_else(|| {
+                format!("state.ejected: {name:?} is no namespace/service/instance that is there")
+            })?;
+            out.0.push(member);
+            // Long enough that no probe is due.
+            let ejected = Carried {
+                left_ms: Some(3_600_000),
+                out: true,
+                times: 1,
+            };
+            member.state.rotation.carry(ejected, now);
+        }
+        Ok(out)
+    }
+}
+
+impl Drop for Out<'_> {
+    fn drop(&mut self) {
+        for member in &self.0 {
+            let back = Carried {
+                left_ms: Some(0),
+                out: false,
+                times: 0,
+            };
+            member.state.rotation.carry(back, self.1);
+        }
     }
 }

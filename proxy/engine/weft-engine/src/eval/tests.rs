@@ -251,6 +251,53 @@ fn every_target_of_a_rule_is_told_and_where_requests_go_while_there_is_nobody() 
 }
 
 #[test]
+fn who_is_ejected_and_what_is_used_up_is_supposed_for_one_question() {
+    let mut snapshot = snapshot();
+    let sections = &mut snapshot["sections"];
+    sections["service/shop/api"]["routes"] = json!([]);
+    sections["service/shop/api"]["traffic"]["failover"] = json!(["shop/web"]);
+    sections["service/shop/api"]["limits"] = json!([{
+        "name": "api/orders", "matches": [], "by": "caller", "rate": 5, "window_ms": 1000, "burst": 5,
+        "concurrency": 0, "scope": "host",
+    }]);
+    sections["endpoints/shop/web"] = json!({"endpoints": [endpoint("web-1", "vm-3", "v1")]});
+    let asked = |ejected: Value| json!({"listener": "web.api", "host": "api", "state": {"ejected": ejected}});
+    let inbound = |used_up: Value| {
+        json!({
+            "listener": "mesh", "caller": "spiffe://corp/ns/shop/dc/ams1/svc/web", "service": "shop/api",
+            "host": "api", "state": {"used_up": used_up},
+        })
+    };
+    let all = json!(["shop/api/api-1", "shop/api/api-2", "shop/web/web-1"]);
+    let said = answers(&[
+        snapshot,
+        asked(json!([])),
+        asked(json!(["shop/api/api-2"])),
+        asked(json!(["shop/api/api-1", "shop/api/api-2"])),
+        asked(all),
+        asked(json!(["shop/api/nobody"])),
+        asked(json!([])),
+        inbound(json!(["api/orders"])),
+        inbound(json!(["api/others"])),
+    ]);
+    let told: Vec<(&Value, &Value)> = said[..4]
+        .iter()
+        .map(|one| (&one["rotation"], &one["elsewhere"]["to"]))
+        .collect();
+    let both = json!(["api-1", "api-2"]);
+    assert_eq!(told[0], (&both, &Value::Null), "{said:?}");
+    assert_eq!(told[1], (&json!(["api-1"]), &Value::Null));
+    // Of panic nothing is told where there is somebody elsewhere: they go there.
+    assert_eq!(told[2], (&both, &json!("shop/web")));
+    assert_eq!(told[3], (&both, &Value::Null));
+    let error = said[4]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("shop/api/nobody"), "{error}");
+    assert_eq!(said[5]["rotation"], both, "what was supposed is over");
+    assert_eq!(said[6]["reason"], "limited");
+    assert_eq!(said[7]["outcome"], "forward");
+}
+
+#[test]
 fn the_limits_and_faults_that_a_request_falls_under_are_told_by_name() {
     let mut snapshot = snapshot();
     let limit = |name: &str, path: &str| {

@@ -19,7 +19,7 @@ use weft_model::section::{Decision as Allowed, GatewayListener, GatewayProtocol,
 use super::deadline::patience;
 use super::fields::Seen;
 use super::follow::{Chooser, ambiguous, redirect, retarget, text};
-use super::restrain::{Restrained, Restraint, at_edge, at_service};
+use super::restrain::{Restrained, Restraining, at_edge, at_service};
 use crate::h1::Answer;
 use crate::observe::{Counters, Event, Label};
 use crate::tls::Identity;
@@ -40,8 +40,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) rng: &'a RefCell<SmallRng>,
     /// What is worth counting whatever comes of it.
     pub(crate) counters: &'a Counters,
-    /// What limits and faults need; without it they do nothing.
-    pub(crate) restraint: Option<Restraint<'a>>,
+    /// What limits and faults are judged by.
+    pub(crate) restraint: Restraining<'a>,
 }
 
 /// A caller on the inbound listener, and whom it asked for.

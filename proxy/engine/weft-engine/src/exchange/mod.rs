@@ -35,6 +35,7 @@ pub(crate) use self::mirror::{Mirrored, play as play_mirrored};
 use self::record::{Named, record};
 pub(crate) use self::restrain::unix_millis;
 use self::restrain::{Restraint, wait};
+pub(crate) use self::restrain::Restraining;
 pub(crate) use self::trace::new_trace;
 use crate::h1::{Answer, Connection, Fate, Plain, Scratch, Then, Wire};
 use crate::h2::is_grpc;
@@ -106,7 +107,7 @@ async fn serve(connection: &mut Connection, worker: &Worker, scratch: &mut Scrat
             world: &world,
             rng: &worker.rng,
             counters: &worker.counters,
-            restraint: Some(Restraint {
+            restraint: Restraining::Live(Restraint {
                 now: started,
                 ip: connection.ip,
                 worker,

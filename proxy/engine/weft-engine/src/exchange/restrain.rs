@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use weft_core::caller::SpiffeId;
-use weft_core::rate::{Limits, Places, Refused};
+use weft_core::rate::{Limits, Places};
 use weft_core::reason::Reason;
 use weft_core::route::Request;
 use weft_http1::RequestHead;
@@ -25,7 +25,16 @@ use crate::world::{Gateway, Service};
 /// The field that says what was broken on purpose.
 pub(super) const FAULT: &str = "x-weft-fault";
 
-/// What limits and faults need besides the request.
+/// What limits and faults are judged by besides the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Restraining<'a> {
+    /// A request that came: it is counted.
+    Live(Restraint<'a>),
+    /// A request that is only asked about: limits of these names have nothing left, and nobody breaks anything.
+    Supposed(&'a [String]),
+}
+
+/// What they need of a request that came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restraint<'a> {
     /// When the request came.
@@ -56,9 +65,6 @@ pub(super) fn at_service(
     caller: &SpiffeId,
 ) -> Restrained {
     let rules = &service.rules;
-    let Some(restraint) = ask.restraint else {
-        return Restrained::default();
-    };
     if rules.limits.is_empty() && rules.faults.is_empty() {
         return Restrained::default();
     }
@@ -69,6 +75,15 @@ pub(super) fn at_service(
         caller: Some(caller),
     };
     let name = &service.cluster.name;
+    let restraint = match ask.restraint {
+        Restraining::Live(restraint) => restraint,
+        Restraining::Supposed(used_up) => {
+            return Restrained {
+                answer: supposed(&rules.limits, request, head, used_up, name),
+                ..Restrained::default()
+            };
+        }
+    };
     let places = match admit(&rules.limits, request, head, restraint, None, name) {
         Ok(places) => places,
         Err(said) => {
@@ -103,21 +118,28 @@ pub(super) fn at_edge(
     head: &RequestHead,
     gateway: &Gateway,
 ) -> Result<Places, Answer> {
-    let Some(restraint) = ask.restraint.filter(|_| !gateway.limits.is_empty()) else {
+    if gateway.limits.is_empty() {
         return Ok(Places::default());
-    };
+    }
     let request = Request {
         host: "",
         method: text(head.method_name()),
         path: text(head.path()),
         caller: None,
     };
+    let name = &gateway.caller.name;
+    let restraint = match ask.restraint {
+        Restraining::Live(restraint) => restraint,
+        Restraining::Supposed(used_up) => {
+            let said = supposed(&gateway.limits, request, head, used_up, name);
+            return said.map_or_else(|| Ok(Places::default()), Err);
+        }
+    };
     let told = head.fields().joined(b"x-forwarded-for");
     let told = told
         .as_deref()
         .and_then(|told| std::str::from_utf8(told).ok());
     let client = Some(gateway.trusted.client(restraint.ip, told));
-    let name = &gateway.caller.name;
     admit(&gateway.limits, request, head, restraint, client, name)
 }
 
@@ -155,13 +177,27 @@ fn admit(
                 let news = News::limited(destination, refused.rule, who);
                 restraint.worker.tell(news);
             }
-            limited(destination, refused)
+            limited(destination, refused.rule, refused.after)
         })
 }
 
-fn limited(destination: &str, refused: Refused<'_>) -> Answer {
+/// What a request would be told, if one of the limits that it falls under is among those that are used up.
+fn supposed(
+    limits: &Limits,
+    request: Request<'_>,
+    head: &RequestHead,
+    used_up: &[String],
+    destination: &str,
+) -> Option<Answer> {
+    let fields = Seen(head.fields());
+    let mut under = limits.matching(request, &fields);
+    let rule = under.find(|rule| used_up.iter().any(|one| one == rule))?;
+    Some(limited(destination, rule, None))
+}
+
+fn limited(destination: &str, rule: &str, after: Option<Duration>) -> Answer {
     // A place is free when somebody leaves; nobody knows when.
-    let after = refused.after.unwrap_or(Duration::from_secs(1));
+    let after = after.unwrap_or(Duration::from_secs(1));
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
     Answer {
         status: Reason::Limited.status(),
@@ -171,7 +207,7 @@ fn limited(destination: &str, refused: Refused<'_>) -> Answer {
         body: format!(
             "{}: {destination} gives no more than limit {} allows\n",
             Reason::Limited.as_str(),
-            refused.rule
+            rule
         )
         .into(),
     }
