@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_core::endpoint::{Member, Standing};
-use weft_core::reason::Error;
+use weft_core::reason::{Error, Reason};
 use weft_core::time::Moment;
 use weft_http1::RequestHead;
 use weft_model::section;
@@ -65,6 +65,11 @@ fn forwarded(forward: &Forward, head: &RequestHead, (world, now): (&World, Momen
         Way::Outside { subset } => ("outside", among(cluster, *subset)),
         Way::Here { member } => ("here", vec![endpoint(cluster, *member)]),
     };
+    let elsewhere = elsewhere(forward, world, now);
+    if in_rotation.is_empty() && elsewhere.is_none() {
+        let detail = format!("{} has no instance to ask", cluster.name);
+        return refused(&Error::new(Reason::NoEndpoint, detail));
+    }
     json!({
         "outcome": "forward",
         "to": &*cluster.name,
@@ -72,7 +77,7 @@ fn forwarded(forward: &Forward, head: &RequestHead, (world, now): (&World, Momen
         "endpoints": endpoints,
         "rotation": in_rotation,
         "targets": targets(forward, world),
-        "elsewhere": elsewhere(forward, world, now),
+        "elsewhere": elsewhere,
         "target": String::from_utf8_lossy(head.target()),
         "host": forward.host,
         "timeout_ms": u64::try_from(forward.timeout.as_millis()).unwrap_or(u64::MAX),
@@ -126,8 +131,7 @@ fn rotation(cluster: &Cluster, subset: Subset, now: Moment) -> Vec<&str> {
     };
     let is = |member: &Member, state| member.endpoint.state == state;
     let up = |member: &Member| {
-        is(member, section::EndpointState::Up)
-            && (panic || member.standing(now) == Standing::In)
+        is(member, section::EndpointState::Up) && (panic || member.standing(now) == Standing::In)
     };
     let draining = |member: &Member| is(member, section::EndpointState::Drain);
     [of(&up), of(&draining)]
