@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,30 +15,38 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from policy.compiled import CertificateFiles
 from tests.engine.client import ask, get
 from tests.engine.mesh import Mesh, running
 from tests.engine.test_metrics import soon
+from tests.gateway.files import issue
 
 WITHIN = 15.0
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Collector:
-    """Takes what is exported; answers with `statuses` first, and then with 200."""
+    """Takes what is exported; answers with `statuses` first, and then with 200. Over TLS if it has a certificate."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: CertificateFiles | None = None) -> None:
         self.statuses: list[int] = []
         self.answered: list[int] = []
         self._got = threading.Condition()
         self._spans: list[tuple[str, Span]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._scheme = "http"
+        if files is not None:
+            self._scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(files.cert_file, files.key_file)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     @property
     def endpoint(self) -> str:
         """For an engine's configuration."""
-        return f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+        return f"{self._scheme}://127.0.0.1:{self.server.server_port}/v1/traces"
 
     def close(self) -> None:
         """The end."""
@@ -85,9 +94,9 @@ class Collector:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def collecting(files: CertificateFiles | None = None) -> Iterator[Collector]:
     """A collector for the length of a scope."""
-    collector = Collector()
+    collector = Collector(files)
     try:
         yield collector
     finally:
@@ -171,6 +180,18 @@ def test_a_batch_that_is_refused_is_lost_and_counted(tmp_path: Path) -> None:
             ask(mesh.outbound(), get("/taken"), b"GET")
             assert len(collector.spans(2, at("/taken"))) == 2
             soon(2, mesh.engine, "weft_spans", "weft_spans_total", outcome="exported")
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_over_https_a_collector_gets_spans_if_somebody_vouches_for_it(tmp_path: Path, vouched: bool) -> None:
+    files, others = (issue(tmp_path, name, address="127.0.0.1") for name in ("otel", "other"))
+    with collecting(files) as collector:
+        trusted = (files if vouched else others).cert_file
+        config = f'[traces]\nendpoint = "{collector.endpoint}"\nca_file = "{trusted}"\nsample = 1.0\n'
+        with running(tmp_path, config=config) as mesh:
+            ask(mesh.outbound(), get("/secret"), b"GET")
+            soon(2, mesh.engine, "weft_spans", "weft_spans_total", outcome="exported" if vouched else "failed")
+            assert len(collector.spans(0)) == (2 if vouched else 0)
 
 
 def test_a_trace_of_a_stranger_is_not_believed_at_a_gateway(traced: Mesh) -> None:

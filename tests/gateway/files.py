@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from pathlib import Path
 
 from cryptography import x509
@@ -13,11 +14,14 @@ from cryptography.x509.oid import NameOID
 from policy.compiled import CertificateFiles
 
 
-def issue(directory: Path, name: str, *, days: int = 1) -> CertificateFiles:
-    """A certificate that signed itself, in `<name>.crt` and `<name>.key`."""
+def issue(directory: Path, name: str, *, days: int = 1, address: str | None = None) -> CertificateFiles:
+    """A certificate that signed itself, in `<name>.crt` and `<name>.key`; of an address too, if one is given."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
+    names: list[x509.GeneralName] = [x509.DNSName(f"{name}.example.com")]
+    if address is not None:
+        names.append(x509.IPAddress(ipaddress.ip_address(address)))
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -26,7 +30,7 @@ def issue(directory: Path, name: str, *, days: int = 1) -> CertificateFiles:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=2))
         .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"{name}.example.com")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
     files = CertificateFiles(str(directory / f"{name}.crt"), str(directory / f"{name}.key"))

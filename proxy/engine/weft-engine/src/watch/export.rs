@@ -1,47 +1,32 @@
-//! Sends spans to a collector, in batches, on a thread of its own: OTLP over HTTP/1.1 (`POST /v1/traces`, protobuf).
+//! Sends spans to a collector, in batches, on a thread of its own.
 //!
 //! A collector that is away or overloaded is asked again for a while (as OTLP says: 429, 502, 503 and 504, and where no answer
 //! came); then the batch is dropped and counted. What comes meanwhile waits in a bounded queue.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use prost::Message;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use weft_http1::{Framing, Limits, Method, ResponseDecoder, ResponseHead, Step, encode};
 
-use super::otlp::{self, Exported};
+use super::collector::{Collector, Sent};
+use super::otlp;
 use super::{Record, Watch};
 
 /// `[traces]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Traces {
-    /// Of a collector: `http://127.0.0.1:4318/v1/traces`. None: no span is made.
+    /// Of a collector: `http://127.0.0.1:4318/v1/traces`, or `https://…`. None: no span is made.
     pub(crate) endpoint: Option<String>,
+    /// Whose certificates a collector over https may have, in PEM; the system's where it is left out.
+    pub(crate) ca_file: Option<PathBuf>,
     /// The share of new traces that are recorded; one that came is recorded if it says so, one that fails always.
     pub(crate) sample: f64,
-}
-
-/// Where spans go.
-#[derive(Clone, Debug)]
-struct Collector {
-    host: String,
-    port: u16,
-    path: String,
-}
-
-/// How a batch fared.
-enum Sent {
-    Taken,
-    Again(String),
-    Refused(String),
 }
 
 /// Spans that may wait.
@@ -60,9 +45,6 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(4),
 ];
 
-/// An answer is read up to here.
-const LONGEST: usize = 64 * 1024;
-
 /// Starts it; the end that spans are put into. `None`: nobody is to have any.
 pub(super) fn start(
     traces: &Traces,
@@ -71,7 +53,8 @@ pub(super) fn start(
     let Some(endpoint) = &traces.endpoint else {
         return Ok(None);
     };
-    let collector = Collector::parse(endpoint).map_err(io::Error::other)?;
+    let mut collector = Collector::parse(endpoint).map_err(io::Error::other)?;
+    collector.trust(traces.ca_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -104,12 +87,7 @@ async fn run(collector: Collector, mut spans: Receiver<Box<Record>>, watch: &Wat
             Err(error) => {
                 watch.counts.spans_failed.fetch_add(count, Relaxed);
                 if !failing {
-                    tracing::warn!(
-                        collector = collector.host,
-                        port = collector.port,
-                        error,
-                        "spans are lost"
-                    );
+                    tracing::warn!(collector = collector.name(), error, "spans are lost");
                 }
                 failing = true;
             }
@@ -141,6 +119,7 @@ impl Default for Traces {
     fn default() -> Self {
         Self {
             endpoint: None,
+            ca_file: None,
             sample: 0.01,
         }
     }
@@ -155,139 +134,13 @@ impl Traces {
                 self.sample
             ));
         }
-        match &self.endpoint {
-            Some(endpoint) => Collector::parse(endpoint).map(drop),
-            None => Ok(()),
-        }
-    }
-}
-
-// === impl Collector ===
-
-impl Collector {
-    fn parse(endpoint: &str) -> Result<Self, String> {
-        let wrong = |why: &str| Err(format!("traces.endpoint = {endpoint:?}: {why}"));
-        let Some(rest) = endpoint.strip_prefix("http://") else {
-            return wrong(
-                "expected http:// and a collector on this host or a network that is trusted",
-            );
+        let Some(endpoint) = &self.endpoint else {
+            return Ok(());
         };
-        let (authority, path) = rest
-            .find('/')
-            .map_or((rest, "/v1/traces"), |at| rest.split_at(at));
-        let good = |byte: u8| byte.is_ascii_graphic();
-        let Some((host, port)) = authority.rsplit_once(':') else {
-            return wrong("expected a port, such as 4318");
-        };
-        let Ok(port) = port.parse() else {
-            return wrong("expected a port, such as 4318");
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() || !host.bytes().all(good) || !path.bytes().all(good) {
-            return wrong("expected http://host:port/path");
+        let collector = Collector::parse(endpoint)?;
+        if self.ca_file.is_some() && !collector.is_secure() {
+            return Err("traces.ca_file: the endpoint is not https".to_owned());
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-            path: path.to_owned(),
-        })
-    }
-
-    async fn send(&self, body: &[u8]) -> io::Result<Sent> {
-        let mut stream = TcpStream::connect((&*self.host, self.port)).await?;
-        let mut out = Vec::with_capacity(body.len() + 256);
-        let host = match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        };
-        encode::request_line(&mut out, b"POST", self.path.as_bytes());
-        encode::field(&mut out, b"host", host.as_bytes());
-        encode::field(&mut out, b"content-type", b"application/x-protobuf");
-        encode::field(
-            &mut out,
-            b"user-agent",
-            concat!("weft-engine/", env!("CARGO_PKG_VERSION")).as_bytes(),
-        );
-        encode::field(&mut out, b"connection", b"close");
-        encode::framing(&mut out, Framing::Length(body.len() as u64));
-        encode::end(&mut out);
-        out.extend_from_slice(body);
-        stream.write_all(&out).await?;
-        let (status, answer) = read(&mut stream).await?;
-        Ok(match status {
-            200..=299 => match Exported::decode(&*answer) {
-                Ok(Exported {
-                    partial_success: Some(part),
-                }) if part.rejected_spans > 0 => Sent::Refused(format!(
-                    "{} spans refused: {}",
-                    part.rejected_spans, part.error_message
-                )),
-                _ => Sent::Taken,
-            },
-            429 | 502..=504 => Sent::Again(format!("answered {status}")),
-            _ => Sent::Refused(format!("answered {status}")),
-        })
-    }
-}
-
-/// Status and body of an answer.
-async fn read(stream: &mut TcpStream) -> io::Result<(u16, Vec<u8>)> {
-    let mut decoder = ResponseDecoder::new(Limits::RESPONSE);
-    decoder.expect(Method::Post, false);
-    let mut head = ResponseHead::new();
-    let (mut bytes, mut body, mut at) = (Vec::new(), Vec::new(), 0);
-    let bad = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
-    loop {
-        let (taken, step) = decoder.feed(&bytes[at..], &mut head);
-        match step {
-            Step::Data(range) => body.extend_from_slice(&bytes[at + range.start..at + range.end]),
-            Step::End => return Ok((head.status(), body)),
-            Step::Bad(reject) => return Err(bad(reject.text())),
-            Step::Head | Step::Trailers => {}
-            Step::Need => {
-                at += taken;
-                if bytes.len() > LONGEST {
-                    return Err(bad("an answer that is too long"));
-                }
-                let mut chunk = [0; 4096];
-                match stream.read(&mut chunk).await? {
-                    // A body may end with the connection.
-                    0 if head.status() >= 200 => return Ok((head.status(), body)),
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    count => bytes.extend_from_slice(&chunk[..count]),
-                }
-                continue;
-            }
-        }
-        at += taken;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_read_or_refused_by_name() {
-        let parse = |text| Collector::parse(text).map(|one| (one.host, one.port, one.path));
-        let made = |host: &str, port, path: &str| Ok((host.to_owned(), port, path.to_owned()));
-        assert_eq!(
-            parse("http://127.0.0.1:4318/v1/traces"),
-            made("127.0.0.1", 4318, "/v1/traces")
-        );
-        assert_eq!(parse("http://[::1]:4318"), made("::1", 4318, "/v1/traces"));
-        for bad in [
-            "https://x:1/",
-            "http://x",
-            "http://:4318",
-            "http://x:a/",
-            "127.0.0.1:4318",
-            "http://x:1/a b",
-        ] {
-            assert!(
-                parse(bad).is_err_and(|why| why.contains("traces.endpoint")),
-                "{bad}"
-            );
-        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! whether anybody listens, and hands a record to a thread of its own ([`thread`]) over a bounded queue; what does not fit is
 //! dropped and counted, never waited for.
 
+mod collector;
 mod ending;
 mod export;
 mod filter;
