@@ -6,6 +6,7 @@
 
 mod admin;
 mod ask;
+mod begin;
 mod connection;
 mod core;
 mod disk;
@@ -17,6 +18,7 @@ mod judge;
 mod notify;
 mod said;
 mod saver;
+mod signals;
 mod socket;
 mod sockets;
 mod standing;

@@ -2,31 +2,28 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::admin::Admin;
+use super::begin::{Begin, Begun};
 use super::connection::Desk;
 use super::core::Core;
-use super::disk::{Disk, FellBack};
-use super::estate::{Doors, Left};
-use super::handover::{self, Inheritance, Predecessor};
+use super::estate::Doors;
 use super::judge::judge;
 use super::notify;
 use super::saver;
+use super::signals::{Signals, listen};
 use super::socket::Door;
-use super::sockets::Bound;
 use super::standing::Standing;
-use super::state::Saved;
 use super::watchdog;
 use crate::config::Config;
 use crate::watch::start as start_watch;
@@ -60,30 +57,6 @@ enum End {
     Signal,
     /// To be answered when nothing is accepted or written here any more.
     HandedOver(oneshot::Sender<()>),
-}
-
-/// What an engine begins with.
-struct Begin {
-    admin: TcpListener,
-    door: Door,
-    from: From,
-}
-
-/// What people and supervisors say.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-/// Where its state comes from.
-enum From {
-    Disk(Disk, Option<Saved>, Option<FellBack>),
-    Predecessor {
-        left: Left,
-        lock: OwnedFd,
-        listeners: Bound,
-        predecessor: Predecessor,
-    },
 }
 
 /// Runs an engine until a signal ends it or a successor took over (`Ok`), or a worker is lost.
@@ -256,157 +229,10 @@ async fn answer(door: &Door, desk: &Rc<Desk>) -> StartError {
     }
 }
 
-/// What it goes on with.
-struct Begun {
-    disk: Disk,
-    fell_back: Option<FellBack>,
-    predecessor: Option<Predecessor>,
-}
-
-// === impl Begin ===
-
-impl Begin {
-    async fn new(config: &Config, replace: bool) -> Result<Self, StartError> {
-        let socket = format!("socket {}", config.socket.display());
-        let inheritance = match replace {
-            true => Inheritance::ask(config)
-                .map_err(|error| StartError::new(format!("taking over at {socket}"), error))?,
-            false => None,
-        };
-        if let Some(inheritance) = inheritance {
-            return Self::inherit(config, inheritance).await;
-        }
-        let mut disk = Disk::open(&config.state_dir).map_err(|error| {
-            StartError::new(format!("state_dir {}", config.state_dir.display()), error)
-        })?;
-        let admin = bind_admin(config).await?;
-        let door = Door::open(&config.socket).await;
-        let door = door.map_err(|error| StartError::new(socket, error))?;
-        let loaded = disk.load();
-        let (saved, fell_back) =
-            loaded.map_err(|error| StartError::new("the snapshot on disk", error))?;
-        let from = From::Disk(disk, saved, fell_back);
-        Ok(Self { admin, door, from })
-    }
-
-    async fn inherit(config: &Config, inheritance: Inheritance) -> Result<Self, StartError> {
-        let given = inheritance.admin;
-        let same = given.local_addr().is_ok_and(|at| at == config.admin.listen);
-        let admin = match same {
-            true => given
-                .set_nonblocking(true)
-                .and_then(|()| TcpListener::from_std(given))
-                .map_err(|error| StartError::new("the admin socket", error))?,
-            false => bind_admin(config).await?,
-        };
-        let door = Door::adopt(inheritance.socket, &config.socket)
-            .map_err(|error| StartError::new("the control socket", error))?;
-        tracing::info!(listeners = inheritance.listeners.len(), "taking over");
-        let from = From::Predecessor {
-            left: inheritance.left,
-            lock: inheritance.lock,
-            listeners: inheritance.listeners,
-            predecessor: inheritance.predecessor,
-        };
-        Ok(Self { admin, door, from })
-    }
-}
-
-async fn bind_admin(config: &Config) -> Result<TcpListener, StartError> {
-    let at = config.admin.listen;
-    TcpListener::bind(at)
-        .await
-        .map_err(|error| StartError::new(format!("admin.listen {at}"), error))
-}
-
-// === impl From ===
-
-impl From {
-    /// The sockets of the engine before, enough for every worker.
-    fn listeners(mut self, workers: usize) -> Result<(Bound, Self), StartError> {
-        let given = match &mut self {
-            Self::Disk(..) => Bound::new(),
-            Self::Predecessor { listeners, .. } => std::mem::take(listeners),
-        };
-        let spread = handover::spread(given, workers)
-            .map_err(|error| StartError::new("the sockets of the engine before", error))?;
-        Ok((spread, self))
-    }
-
-    /// Serves what there is; only when that is so the engine before is relieved, and its directory ours.
-    async fn begin(self, config: &Config, core: &mut Core) -> Result<Begun, StartError> {
-        match self {
-            Self::Disk(disk, saved, fell_back) => {
-                if let Some(saved) = saved {
-                    core.restore(saved).await;
-                }
-                core.suspect(disk.suspects());
-                Ok(Begun {
-                    disk,
-                    fell_back,
-                    predecessor: None,
-                })
-            }
-            Self::Predecessor {
-                left,
-                lock,
-                mut predecessor,
-                ..
-            } => {
-                let (saved, experience) = left.into_parts();
-                let failed = |error| StartError::new("taking over", error);
-                if !core.succeed(saved, experience).await {
-                    let what = "what the engine before serves cannot be served";
-                    return Err(failed(io::Error::other(what)));
-                }
-                predecessor.relieve().map_err(failed)?;
-                let disk = Disk::adopt(&config.state_dir, lock.into()).map_err(failed)?;
-                core.suspect(disk.suspects());
-                Ok(Begun {
-                    disk,
-                    fell_back: None,
-                    predecessor: Some(predecessor),
-                })
-            }
-        }
-    }
-}
-
-fn listen(kind: SignalKind) -> Result<Signal, StartError> {
-    signal(kind).map_err(|error| StartError::new("signals", error))
-}
-
-// === impl Signals ===
-
-impl Signals {
-    fn new() -> Result<Self, StartError> {
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Returns when somebody asks for the end.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => tracing::info!(signal = "SIGTERM", "ending"),
-            _ = self.interrupt.recv() => tracing::info!(signal = "SIGINT", "ending"),
-        }
-    }
-
-    /// Returns when it is done, or somebody asks for the end meanwhile.
-    async fn or(&mut self, done: impl Future<Output = ()>) {
-        tokio::select! {
-            () = done => {}
-            () = self.asked() => tracing::info!("at once"),
-        }
-    }
-}
-
 // === impl StartError ===
 
 impl StartError {
-    fn new(what: impl Into<String>, error: io::Error) -> Self {
+    pub(super) fn new(what: impl Into<String>, error: io::Error) -> Self {
         Self {
             what: what.into(),
             error,
