@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.mesh.conftest import SOAK
 from tests.mesh.load import Load
 from tests.mesh.mesh import Mesh, eventually, running
 
@@ -32,9 +33,10 @@ def state(tmp_path: Path) -> Path:
     return directory
 
 
+@pytest.mark.skipif(not SOAK, reason="a promise for a machine that has nothing else to do: WEFT_SOAK=1")
 def test_the_first_answer_comes_within_five_seconds(tmp_path: Path) -> None:
     took: list[float] = []
-    for attempt in range(3):  # what the promise is of is a machine that has nothing else to do
+    for attempt in range(3):
         directory = tmp_path / str(attempt)
         directory.mkdir()
         with running(state=directory):
