@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import stat
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -44,6 +46,10 @@ async def running(identities: Identities) -> AsyncIterator[Identities]:
         task = group.create_task(identities.run())
         yield identities
         task.cancel()
+    # anyio lets go of a connection, unclosed, that is there at the very moment at which its request is cancelled.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 async def until(identities: Identities, satisfied: Callable[[Change], bool]) -> Change:
