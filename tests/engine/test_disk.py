@@ -36,11 +36,11 @@ def saved(tmp_path: Path) -> Iterator[Mesh]:
 
 
 def settled(mesh: Mesh) -> None:
-    """Wait until the newest manifest names the generation served."""
+    """Wait until the newest manifest names the generation served, and a crash would be counted for it."""
     served = mesh.hosts[0].writer.client.served
     assert served is not None
     until = time.monotonic() + WITHIN
-    while saved_generation(mesh) != served.generation:
+    while saved_generation(mesh) != served.generation or blamed(mesh) != newest(mesh, "manifest").suffix:
         assert time.monotonic() < until, "it is not saved"
         time.sleep(0.005)
 
@@ -136,6 +136,14 @@ def saved_generation(mesh: Mesh) -> int | None:
         return int(json.loads(newest(mesh, "manifest").read_text().splitlines()[0])["generation"])
     except (FileNotFoundError, ValueError):
         return None
+
+
+def blamed(mesh: Mesh) -> str:
+    """The suffix of the files that a crash would be counted for."""
+    try:
+        return f".{json.loads((state(mesh) / 'serving').read_text())['number']:020}"
+    except FileNotFoundError:
+        return ""
 
 
 def newest(mesh: Mesh, part: str) -> Path:

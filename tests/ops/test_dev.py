@@ -48,7 +48,7 @@ def test_endpoints_say_where_everything_is(mesh: Mesh) -> None:
     for url in (f"{found['etcd']}/health", f"{found['agent']}/healthz", f"{found['controller']}/healthz"):
         assert request(url).status == 200, url
     assert b"weft_requests_total" in request(found["engine"]["metrics"]).body
-    unrouted = request(found["gateway"]["http"])
+    unrouted = eventually("the gateway answers", lambda: request(found["gateway"]["http"]))
     assert (unrouted.status, unrouted.reason) == (404, "no_route")
 
 
