@@ -27,8 +27,8 @@ test: hello .venv/.ready etcd engine-debug h2spec fresh
 	cd proxy/engine && cargo test --workspace --locked
 	$(MAKE) --no-print-directory counter
 	python -m tests.bench.counts check $(COUNTER)
-	WEFT_ENGINE=$(ENGINE_DEBUG) pytest -n auto --ignore tests/mesh
-	WEFT_ENGINE=$(ENGINE_DEBUG) pytest -n 2 --dist loadfile tests/mesh
+	@$(TOOLS) pytest $(ENGINE_DEBUG) -n auto --ignore tests/mesh
+	@$(TOOLS) pytest $(ENGINE_DEBUG) -n 2 --dist loadfile tests/mesh
 
 lint-python:
 	ruff check
