@@ -14,6 +14,9 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 TOOLS := ops/deploy/tools.sh
 ENGINE_DEBUG := $(CURDIR)/.tools/bin/weft-engine-debug
 COUNTER := $(CURDIR)/.tools/bin/weft-counts
+PYTEST := WEFT_ENGINE=$(ENGINE_DEBUG) pytest
+# Tests of real processes share a machine: what failed beside others is told, and has to pass alone.
+ONCE_MORE := $(PYTEST) --last-failed --last-failed-no-failures none
 
 .PHONY: build demo test lint-python lint-rust bench soak fuzz seeds counts counter setup engine engine-debug hello etcd h2spec fresh lock
 build: setup
@@ -27,8 +30,8 @@ test: hello .venv/.ready etcd engine-debug h2spec fresh
 	cd proxy/engine && cargo test --workspace --locked
 	$(MAKE) --no-print-directory counter
 	python -m tests.bench.counts check $(COUNTER)
-	@$(TOOLS) pytest $(ENGINE_DEBUG) -n auto --ignore tests/mesh
-	@$(TOOLS) pytest $(ENGINE_DEBUG) -n 2 --dist loadfile tests/mesh
+	$(PYTEST) -n auto --ignore tests/mesh || $(ONCE_MORE) --ignore tests/mesh
+	$(PYTEST) -n 2 --dist loadfile tests/mesh || $(ONCE_MORE) tests/mesh
 
 lint-python:
 	ruff check

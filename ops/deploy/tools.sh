@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings what a build needs and the machine lacks into .tools, without root: uv, etcd with etcdctl; for tests h2spec; and
-# checks cargo. Runs the Python tests, too.
+# checks cargo.
 # How it fails: with one line that says what is missing and what to type.
 set -eu
 uv_version=0.13.9
@@ -91,21 +91,7 @@ built_h2spec() {
     link "$home/h2spec" h2spec
 }
 
-# Real processes on a machine that others use: what failed beside other tests is run once more, alone, and must pass then.
-tested() {
-    export WEFT_ENGINE="$1"
-    shift
-    pytest "$@" && return 0
-    echo "Some tests failed while others ran beside them; they are run once more, alone."
-    while [ "${1#-}" != "$1" ] && [ "$1" != --ignore ]; do shift 2; done
-    pytest --last-failed --last-failed-no-failures none "$@"
-}
-
 case $1 in
-pytest)
-    shift
-    tested "$@"
-    ;;
 uv)
     if python3 -m pip --version >/dev/null 2>&1; then
         python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --upgrade --target .tools/uv "uv==$uv_version"
@@ -150,6 +136,6 @@ install)
     install_file "$2" "$3"
     ;;
 *)
-    die "usage: tools.sh uv|etcd|h2spec|cargo|claim|install FROM TO|pytest ENGINE ARG…"
+    die "usage: tools.sh uv|etcd|h2spec|cargo|claim|install FROM TO"
     ;;
 esac

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from policy.compiled import Access, Forward, HeaderEdits, Mirror, Route, Rule, Service, Target
@@ -12,6 +11,7 @@ from tests.engine.application import OK, Talk, answering
 from tests.engine.client import connected, get
 from tests.engine.mesh import API, GUARDED, Mesh
 from tests.engine.pair import one
+from tests.mesh.mesh import eventually
 from tests.support.strict_http import Request
 
 
@@ -31,16 +31,8 @@ def opened(mesh: Mesh) -> None:
 
 def copies(mesh: Mesh, count: int) -> list[Request]:
     """What the application that gets copies has heard, once it is so much."""
-    wait(lambda: len(mesh.applications["guarded-1"].requests) >= count)
+    eventually("copies arrive", lambda: len(mesh.applications["guarded-1"].requests) >= count)
     return mesh.applications["guarded-1"].requests
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    """Until it holds, ten seconds at most."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def outcome(mesh: Mesh, word: str) -> float:
@@ -80,7 +72,7 @@ def test_a_share_is_copied(mesh: Mesh) -> None:
         for _ in range(200):
             wire.send(get())
             wire.until(1)
-    wait(lambda: outcome(mesh, "answered") - before >= 15)
+    eventually("copies are answered", lambda: outcome(mesh, "answered") - before >= 15)
     assert 15 <= outcome(mesh, "answered") - before <= 80
     assert len(mesh.api.requests) == 200
 
@@ -90,7 +82,9 @@ def test_a_copy_is_judged_like_any_call(mesh: Mesh) -> None:
     mesh.services[GUARDED] = Service(access=deny)
     mirror(mesh)
     assert one(mesh.outbound(), get()).status == 200
-    wait(lambda: mesh.metric("weft_requests_total", 'direction="inbound"', 'reason="denied"') >= 1)
+    eventually(
+        "a copy is denied", lambda: mesh.metric("weft_requests_total", 'direction="inbound"', 'reason="denied"') >= 1
+    )
     assert mesh.applications["guarded-1"].requests == []
 
 
@@ -129,7 +123,7 @@ def test_a_copy_to_nowhere_costs_the_original_nothing(mesh: Mesh) -> None:
     mesh.endpoints[GUARDED] = ()
     mesh.publish()
     assert one(mesh.outbound(), get()).status == 200
-    wait(lambda: outcome(mesh, "failed") - before >= 1)
+    eventually("a copy fails", lambda: outcome(mesh, "failed") - before >= 1)
 
 
 def test_a_body_that_is_not_kept_is_not_copied(mesh: Mesh) -> None:
@@ -151,4 +145,4 @@ def test_a_service_of_http2_gets_copies_too(mesh: Mesh) -> None:
         None
     )  # it does not speak HTTP/2: what counts is that it is asked
     assert one(mesh.outbound(), get(method="POST", body=b"hello")).status == 200
-    wait(lambda: outcome(mesh, "answered") + outcome(mesh, "failed") > before)
+    eventually("a copy ends", lambda: outcome(mesh, "answered") + outcome(mesh, "failed") > before)

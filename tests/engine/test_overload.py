@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -17,6 +17,7 @@ from tests.engine.application import OK, Script, Talk
 from tests.engine.client import Door, Wire, connected, get
 from tests.engine.mesh import API, Mesh, running
 from tests.engine.pair import one, only
+from tests.mesh.mesh import eventually
 
 AT_ONCE, WORK = 4, 0.04
 """The application does so many requests at once, each in so many seconds: 100 a second."""
@@ -39,18 +40,10 @@ def working() -> Script:
     return script
 
 
-def wait(condition: Callable[[], bool]) -> None:
-    """Until it holds, ten seconds at most."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def wait_for_pending(mesh: Mesh, count: int) -> None:
     """Until so many requests wait for a connection."""
     labels = ('of="pending"', 'destination="default/api"')
-    wait(lambda: mesh.metric("weft_capacity_used", *labels) == count)
+    eventually("so many wait", lambda: mesh.metric("weft_capacity_used", *labels) == count)
 
 
 def offer(door: Door, rate: float, seconds: float) -> tuple[Counter[str], float]:
@@ -163,7 +156,7 @@ def test_bounds_hold_over_all_workers(workers: Mesh, bound: str) -> None:
             thread.start()
         for _ in range(30):
             assert told.acquire(timeout=10)
-        wait(lambda: len(workers.applications["api-2"].requests) == 10)
+        eventually("ten are asked", lambda: len(workers.applications["api-2"].requests) == 10)
         release.set()
         for thread in threads:
             thread.join()
@@ -227,7 +220,7 @@ def test_a_connection_that_is_free_goes_to_the_newest(mesh: Mesh) -> None:
             wires.append(Wire(mesh.outbound()))
             stack.callback(wires[-1].close)
             wires[-1].send(get(target))
-            wait(lambda: len(order) == 1)
+            eventually("the first is asked", lambda: len(order) == 1)
             wait_for_pending(mesh, len(wires) - 1)
         for _ in range(3):
             release.release()
